@@ -1,0 +1,2 @@
+//! The replicated state machine: what a committed command does.
+pub mod command;

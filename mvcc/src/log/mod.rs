@@ -1,0 +1,5 @@
+//! The revision log.
+
+mod record;
+
+pub use record::{NoteKind, Record, RecordKind};
