@@ -1,8 +1,10 @@
 //! What all services share: the member, the settings, the counters and the pulse.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use kstore_machine::{Command, Reply};
+use kstore_machine::Reply;
+use kstore_machine::command::Command;
 use kstore_mvcc::{Revision, Term};
 use kstore_proto::etcdserverpb as etcd;
 use kstore_raft::Member;
@@ -70,7 +72,7 @@ impl Api {
 
     /// The header of an answer that is about now.
     pub(crate) fn header_now(&self) -> etcd::ResponseHeader {
-        self.header(self.member().snapshot().revision(), self.pulse().term())
+        self.header(self.member().revision(), self.pulse().term())
     }
 
     /// Has `command` ordered and applied; answers its reply and the answer's header.
@@ -78,10 +80,17 @@ impl Api {
         &self,
         command: Command,
     ) -> Result<(Option<etcd::ResponseHeader>, Reply), Status> {
-        let outcome = self.member().propose(command).await.map_err(error::unavailable)?;
-        self.pulse().saw_term(outcome.term);
+        let outcome = match self.member().propose(command).await {
+            Ok(outcome) => outcome,
+            Err(why) => {
+                self.metrics().proposals_failed.fetch_add(1, Ordering::Relaxed);
+                return Err(error::unavailable(why));
+            }
+        };
+        self.metrics().proposals_applied.fetch_add(1, Ordering::Relaxed);
+        self.pulse().saw_term(outcome.position.term);
         let reply = outcome.reply.map_err(error::rejected)?;
-        Ok((Some(self.header(reply.revision, outcome.term)), reply))
+        Ok((Some(self.header(reply.revision, outcome.position.term)), reply))
     }
 
     /// Waits until this member has applied all that was acknowledged anywhere before this call.
@@ -99,9 +108,9 @@ impl Api {
     }
 
     pub(crate) fn check_leader(&self) -> Result<(), Status> {
-        match self.member().status().leader {
-            Some(_) => Ok(()),
-            None => Err(error::NO_LEADER.into()),
+        match self.member().has_leader() {
+            true => Ok(()),
+            false => Err(error::NO_LEADER.into()),
         }
     }
 

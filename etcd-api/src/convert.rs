@@ -1,6 +1,7 @@
 //! Between etcd's messages and the machine's commands and replies: fields move, nothing is copied.
 
-use kstore_machine::{self as machine, Body, RangeReply, Reply};
+use kstore_machine::command;
+use kstore_machine::{Body, RangeReply, Reply};
 use kstore_mvcc::{KeyValue, Revision};
 use kstore_proto::{etcdserverpb as etcd, mvccpb};
 use tonic::Status;
@@ -29,8 +30,8 @@ pub(crate) fn key_value(kv: KeyValue) -> mvccpb::KeyValue {
     }
 }
 
-pub(crate) fn range(request: etcd::RangeRequest) -> machine::Range {
-    machine::Range {
+pub(crate) fn range(request: etcd::RangeRequest) -> command::Range {
+    command::Range {
         key: request.key,
         range_end: request.range_end,
         limit: request.limit,
@@ -46,8 +47,8 @@ pub(crate) fn range(request: etcd::RangeRequest) -> machine::Range {
     }
 }
 
-pub(crate) fn put(request: etcd::PutRequest) -> machine::Put {
-    machine::Put {
+pub(crate) fn put(request: etcd::PutRequest) -> command::Put {
+    command::Put {
         key: request.key,
         value: request.value,
         lease: request.lease,
@@ -57,8 +58,8 @@ pub(crate) fn put(request: etcd::PutRequest) -> machine::Put {
     }
 }
 
-pub(crate) fn delete_range(request: etcd::DeleteRangeRequest) -> machine::DeleteRange {
-    machine::DeleteRange {
+pub(crate) fn delete_range(request: etcd::DeleteRangeRequest) -> command::DeleteRange {
+    command::DeleteRange {
         key: request.key,
         range_end: request.range_end,
         prev_kv: request.prev_kv,
@@ -66,8 +67,8 @@ pub(crate) fn delete_range(request: etcd::DeleteRangeRequest) -> machine::Delete
 }
 
 /// A transaction with all that is nested in it. The decoder has bounded the depth.
-pub(crate) fn txn(request: etcd::TxnRequest) -> machine::Txn {
-    machine::Txn {
+pub(crate) fn txn(request: etcd::TxnRequest) -> command::Txn {
+    command::Txn {
         compare: request.compare.into_iter().map(compare).collect(),
         success: request.success.into_iter().map(operation).collect(),
         failure: request.failure.into_iter().map(operation).collect(),
@@ -75,7 +76,7 @@ pub(crate) fn txn(request: etcd::TxnRequest) -> machine::Txn {
 }
 
 /// An operand that does not belong to the target counts as zero, or as no bytes.
-fn compare(request: etcd::Compare) -> machine::Compare {
+fn compare(request: etcd::Compare) -> command::Compare {
     use etcd::compare::{CompareTarget, TargetUnion};
     let target = CompareTarget::try_from(request.target).ok();
     let mut value = bytes::Bytes::new();
@@ -88,7 +89,7 @@ fn compare(request: etcd::Compare) -> machine::Compare {
         (Some(CompareTarget::Value), Some(TargetUnion::Value(bytes))) => value = bytes,
         _ => {}
     }
-    machine::Compare {
+    command::Compare {
         key: request.key,
         range_end: request.range_end,
         target: request.target,
@@ -98,16 +99,16 @@ fn compare(request: etcd::Compare) -> machine::Compare {
     }
 }
 
-fn operation(request: etcd::RequestOp) -> machine::Operation {
+fn operation(request: etcd::RequestOp) -> command::Operation {
     use etcd::request_op::Request;
-    use machine::Step;
+    use command::Step;
     let step = request.request.map(|request| match request {
         Request::RequestRange(request) => Step::Range(range(request)),
         Request::RequestPut(request) => Step::Put(put(request)),
         Request::RequestDeleteRange(request) => Step::DeleteRange(delete_range(request)),
         Request::RequestTxn(request) => Step::Txn(txn(request)),
     });
-    machine::Operation { step }
+    command::Operation { step }
 }
 
 pub(crate) fn range_response(

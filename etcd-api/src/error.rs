@@ -90,6 +90,8 @@ refusals! {
 pub(crate) mod watch_reason {
     /// The range of the watch holds no key.
     pub(crate) const EMPTY_RANGE: &str = "mvcc: watcher range is empty";
+    /// The stream has as many watches as it may.
+    pub(crate) const TOO_MANY: &str = "etcdserver: too many watches on this stream";
     /// The stream has a watch of that id.
     pub(crate) const DUPLICATE_ID: &str = "mvcc: duplicate watch ID provided on the WatchStream";
 }

@@ -8,11 +8,12 @@
 //! can be long whatever its limit says, for the answer holds a count of all its keys; it runs as
 //! a job, so that it never holds up other requests.
 
-use kstore_machine::{self as machine, Command};
-use kstore_mvcc::{ReadError, Snapshot};
+use kstore_machine::command::{self, Command};
+use kstore_machine::range::SnapshotReads;
+use kstore_machine::{self as machine, TxnLimits};
+use kstore_mvcc::Snapshot;
 use kstore_proto::etcdserverpb::request_op::Request as Operation;
 use kstore_proto::etcdserverpb::{self as etcd, kv_server::Kv};
-use kstore_raft::ReadFailure;
 use prost::Message;
 use tonic::{Request, Response, Status};
 
@@ -90,7 +91,8 @@ impl Kv for Api {
         self.check_size(request.encoded_len())?;
         let reads = reads_of(&request);
         let txn = convert::txn(request);
-        machine::check_txn(&txn, self.settings().max_txn_ops).map_err(error::rejected)?;
+        let limits = TxnLimits { operations: self.settings().max_txn_ops };
+        machine::check_txn(&txn, limits).map_err(error::rejected)?;
         let (header, reply) = match reads {
             Reads::No => self.propose(Command::Txn(txn)).await?,
             Reads::Linearizable => {
@@ -109,7 +111,7 @@ impl Kv for Api {
         let request = self.admit(request)?;
         // With `physical` a client wants to know that space is being given back. That is done in
         // small steps by the store, all the time, so there is no moment to wait for.
-        let command = Command::Compact(machine::Compact { revision: request.revision });
+        let command = Command::Compact(command::Compact { revision: request.revision });
         let (header, _) = self.propose(command).await?;
         Ok(Response::new(etcd::CompactionResponse { header }))
     }
@@ -120,31 +122,31 @@ impl Api {
     pub(crate) async fn read_range(
         &self,
         snapshot: Snapshot,
-        range: machine::Range,
+        range: command::Range,
     ) -> Result<machine::RangeReply, Status> {
         let single = range.range_end.is_empty();
         let query = move |snapshot: &Snapshot, access| {
-            flatten(machine::read_range(snapshot, &range, access))
+            machine::range::answer(&SnapshotReads { snapshot, access }, &range)
         };
         let answer = match single {
             true => self.member().read(snapshot, query).await,
             false => self.member().read_as_job(snapshot, query).await,
         };
-        settle(answer)
+        answer.map_err(|why| error::read_failure(&why))
     }
 
     /// Runs a transaction that only reads, on one view.
     async fn read_txn(
         &self,
-        txn: machine::Txn,
+        txn: command::Txn,
     ) -> Result<(Option<etcd::ResponseHeader>, machine::Reply), Status> {
         let snapshot = self.member().snapshot();
         let header = self.header(snapshot.revision(), self.pulse().term());
         let query = move |snapshot: &Snapshot, access| {
-            flatten(machine::read_txn(snapshot, &txn, access))
+            machine::answer_read_only(&SnapshotReads { snapshot, access }, &txn)
         };
-        let reply = settle(self.member().read_as_job(snapshot, query).await)?;
-        Ok((Some(header), reply))
+        let answer = self.member().read_as_job(snapshot, query).await;
+        Ok((Some(header), answer.map_err(|why| error::read_failure(&why))?))
     }
 
     /// Refuses what would make the live data outgrow the quota.
@@ -207,7 +209,7 @@ fn txn_put_bytes(request: &etcd::TxnRequest) -> u64 {
 /// Whether a transaction only reads, and from how fresh a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reads {
-    /// It may write, or holds a transaction (whose reads etcd orders like writes).
+    /// It may write.
     No,
     /// It reads what was acknowledged before it.
     Linearizable,
@@ -216,33 +218,21 @@ enum Reads {
 }
 
 fn reads_of(request: &etcd::TxnRequest) -> Reads {
+    // Comparisons alone say nothing about how stale they may be: etcd takes a transaction without
+    // operations for serializable.
     let mut reads = Reads::Serializable;
     for operation in request.success.iter().chain(&request.failure) {
-        match &operation.request {
-            Some(Operation::RequestRange(range)) if range.serializable => {}
-            Some(Operation::RequestRange(_)) => reads = Reads::Linearizable,
-            _ => return Reads::No,
+        let step = match &operation.request {
+            Some(Operation::RequestRange(range)) if range.serializable => Reads::Serializable,
+            Some(Operation::RequestRange(_)) => Reads::Linearizable,
+            Some(Operation::RequestTxn(nested)) => reads_of(nested),
+            _ => Reads::No,
+        };
+        match step {
+            Reads::No => return Reads::No,
+            Reads::Linearizable => reads = Reads::Linearizable,
+            Reads::Serializable => {}
         }
     }
-    // Comparisons alone say nothing about how stale they may be: etcd takes an empty list of
-    // operations for serializable.
     reads
-}
-
-/// A refusal of the machine inside a read that the store could do, as one result with two kinds
-/// of failure, the second boxed into the value.
-fn flatten<T>(
-    answer: Result<Result<T, machine::Rejected>, ReadError>,
-) -> Result<Result<T, machine::Rejected>, ReadError> {
-    answer
-}
-
-fn settle<T>(
-    answer: Result<Result<T, machine::Rejected>, ReadFailure>,
-) -> Result<T, Status> {
-    match answer {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(why)) => Err(error::rejected(why)),
-        Err(why) => Err(error::read_failure(&why)),
-    }
 }

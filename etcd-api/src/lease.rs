@@ -4,7 +4,8 @@
 use std::pin::Pin;
 
 use futures_util::{Stream, StreamExt, stream};
-use kstore_machine::{self as machine, Body, Command};
+use kstore_machine::command::{self, Command};
+use kstore_machine::{self as machine, Body};
 use kstore_mvcc::LeaseId;
 use kstore_proto::etcdserverpb::{self as etcd, lease_server::Lease};
 use tonic::{Request, Response, Status, Streaming};
@@ -12,7 +13,6 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::api::{Api, requires_leader};
 use crate::convert::signed;
 use crate::error;
-use crate::settings::Settings;
 
 /// The answers of one keep-alive stream.
 pub(crate) type KeepAlives =
@@ -38,7 +38,7 @@ impl Lease for Api {
         request: Request<etcd::LeaseRevokeRequest>,
     ) -> Result<Response<etcd::LeaseRevokeResponse>, Status> {
         let request = self.admit(request)?;
-        let command = Command::LeaseRevoke(machine::LeaseRevoke { ids: vec![request.id] });
+        let command = Command::LeaseRevoke(command::LeaseRevoke { ids: vec![request.id] });
         let (header, _) = self.propose(command).await?;
         Ok(Response::new(etcd::LeaseRevokeResponse { header }))
     }
@@ -96,7 +96,7 @@ impl Lease for Api {
         let header = Some(self.header(snapshot.revision(), self.pulse().term()));
         let leases = self
             .member()
-            .read_as_job(snapshot, machine::leases)
+            .read_as_job(snapshot, machine::lease::all)
             .await
             .map_err(|why| error::read_failure(&why))?;
         let leases = leases.into_iter().map(|lease| etcd::LeaseStatus { id: lease.id.0 }).collect();
@@ -110,8 +110,8 @@ impl Api {
     fn lease_to_grant(
         &self,
         request: &etcd::LeaseGrantRequest,
-    ) -> Result<machine::LeaseGrant, Status> {
-        if request.ttl > Settings::MAX_LEASE_TTL {
+    ) -> Result<command::LeaseGrant, Status> {
+        if request.ttl > machine::lease::TTL_MAX {
             return Err(error::LEASE_TTL_TOO_LARGE.into());
         }
         let ttl = request.ttl.max(self.settings().min_lease_ttl());
@@ -120,14 +120,14 @@ impl Api {
             let random = self.member().random_u64() >> 1;
             id = i64::try_from(random).expect("the highest bit was shifted out");
         }
-        Ok(machine::LeaseGrant { id, ttl })
+        Ok(command::LeaseGrant { id, ttl })
     }
 
     async fn lease_keys(&self, lease: LeaseId) -> Result<Vec<bytes::Bytes>, Status> {
         let snapshot = self.member().snapshot();
         self.member()
             .read_as_job(snapshot, move |snapshot, access| {
-                machine::lease_keys(snapshot, lease, access)
+                machine::lease::keys(snapshot, lease, access)
             })
             .await
             .map_err(|why| error::read_failure(&why))

@@ -15,7 +15,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use kstore_machine::{Alarm, AlarmAction, AlarmKind, Command};
+use kstore_machine::command::{Alarm, AlarmAction, AlarmKind, Command};
 use kstore_mvcc::Term;
 use kstore_raft::Status;
 use tokio::sync::watch;

@@ -25,9 +25,6 @@ impl Settings {
     /// What gRPC takes in beyond the largest request.
     pub const GRPC_OVERHEAD: usize = 512 * 1024;
 
-    /// The longest time to live that a client may ask for, in seconds (etcd's number).
-    pub(crate) const MAX_LEASE_TTL: i64 = 9_000_000_000;
-
     /// The shortest time to live of a lease, in seconds: one and a half election timeouts, so
     /// that a lease outlives a change of leader.
     pub(crate) fn min_lease_ttl(&self) -> i64 {

@@ -17,6 +17,7 @@ mod clock;
 mod disk;
 mod jobs;
 pub mod os;
+pub mod process;
 mod random;
 pub mod threads;
 

@@ -1,3 +1,39 @@
-//! To be written.
+//! One binary: a member of a cluster, and the command line to talk to one.
+//!
+//! ```text
+//!   started as        first word            runs
+//!   ───────────────   ───────────────────   ─────────────────────────────────
+//!   etcd              any                   server::run    with etcd's flags
+//!   etcdctl           any                   client::run    with etcdctl's flags
+//!   kstore            server                server::run
+//!   kstore            anything else         client::run
+//! ```
+//!
+//! A link is enough to start it under another name.
 
-fn main() {}
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+mod client;
+mod server;
+
+fn main() -> ExitCode {
+    let mut words: Vec<OsString> = std::env::args_os().collect();
+    let program = words.first().map(Path::new).and_then(Path::file_name).unwrap_or_default();
+    match program.to_str() {
+        Some("etcd") => server::run(words),
+        Some("etcdctl") => client::run(words),
+        _ if words.get(1).is_some_and(|word| word == "server") => {
+            words.remove(1);
+            server::run(words)
+        }
+        _ => client::run(words),
+    }
+}
+
+/// Writes a line to standard error. Nobody is left to tell when that fails.
+fn complain(line: &str) {
+    let _unheard = writeln!(std::io::stderr().lock(), "{line}");
+}

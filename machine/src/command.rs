@@ -430,8 +430,8 @@ impl Envelope {
     /// # Errors
     /// The payload is no envelope, or of a version or kind that this program does not know.
     pub fn decode_from_bytes(payload: &Bytes) -> Result<(Self, Command), CommandFault> {
-        let mut envelope =
-            Self::decode(payload.clone()).map_err(|error| CommandFault::Malformed(error.to_string()))?;
+        let mut envelope = Self::decode(payload.clone())
+            .map_err(|error| CommandFault::Malformed(error.to_string()))?;
         if envelope.version == 0 || envelope.version > VERSION {
             return Err(CommandFault::UnknownVersion(envelope.version));
         }

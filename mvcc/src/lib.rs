@@ -6,7 +6,9 @@ mod identity;
 mod log;
 mod options;
 mod query;
+mod cache;
 mod skeleton;
+mod tree;
 mod types;
 
 pub use error::{Access, Damage, Fatal, OpenError, ReadError};

@@ -22,6 +22,17 @@ use kstore_mvcc::{LeaseId, Term};
 
 use crate::types::LeaseTimes;
 
+/// What the lessor says of a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    /// It lives.
+    Known(LeaseTimes),
+    /// There is none, or it is over.
+    Unknown,
+    /// This member does not keep the clock.
+    NotLeading,
+}
+
 /// How many leases one command revokes at most (etcd's bound).
 pub(crate) const REVOKE_BATCH: usize = 1000;
 
@@ -45,6 +56,14 @@ struct Lease {
     granted: u64,
     /// By this member's monotonic clock.
     ends: Duration,
+}
+
+impl Lease {
+    fn times(self, now: Duration) -> Renewal {
+        let left = self.ends.saturating_sub(now).as_secs();
+        let remaining = i64::try_from(left).unwrap_or(i64::MAX);
+        Renewal::Known(LeaseTimes { granted: self.granted, remaining })
+    }
 }
 
 impl State {
@@ -112,25 +131,29 @@ impl Lessor {
         self.lock().forget(id);
     }
 
-    /// Gives a lease its whole time again and returns that, in seconds; `None` for a lease that is
-    /// unknown or already over.
-    pub(crate) fn renew(&self, id: LeaseId, now: Duration) -> Option<u64> {
+    /// Gives a lease its whole time again. One that is over is not renewed: its end is on its way
+    /// through the log.
+    pub(crate) fn renew(&self, id: LeaseId, now: Duration) -> Renewal {
         let mut state = self.lock();
-        let lease = *state.leases.get(&id)?;
+        if state.leading.is_none() {
+            return Renewal::NotLeading;
+        }
+        let Some(lease) = state.leases.get(&id).copied() else { return Renewal::Unknown };
         if lease.ends <= now {
-            return None;
+            return Renewal::Unknown;
         }
         let ends = lease.ends.max(now + Duration::from_secs(lease.granted));
         state.set(id, lease.granted, ends);
-        Some(lease.granted)
+        Lease { granted: lease.granted, ends }.times(now)
     }
 
     /// What a lease has left.
-    pub(crate) fn times(&self, id: LeaseId, now: Duration) -> Option<LeaseTimes> {
-        let lease = *self.lock().leases.get(&id)?;
-        let left = lease.ends.saturating_sub(now).as_secs();
-        let remaining = i64::try_from(left).unwrap_or(i64::MAX);
-        Some(LeaseTimes { granted: lease.granted, remaining })
+    pub(crate) fn times(&self, id: LeaseId, now: Duration) -> Renewal {
+        let state = self.lock();
+        if state.leading.is_none() {
+            return Renewal::NotLeading;
+        }
+        state.leases.get(&id).map_or(Renewal::Unknown, |lease| lease.times(now))
     }
 
     /// The leases that are over, at most [`REVOKE_BATCH`], and the term in which to revoke them.
@@ -170,9 +193,10 @@ mod tests {
         let lessor = Lessor::new();
         lessor.lead(Term(2));
         lessor.granted(LeaseId(7), 10, seconds(100));
-        assert_eq!(lessor.renew(LeaseId(7), seconds(108)), Some(10));
+        assert!(matches!(lessor.renew(LeaseId(7), seconds(108)), Renewal::Known(_)));
         assert_eq!(lessor.due(seconds(117)), None);
-        assert_eq!(lessor.times(LeaseId(7), seconds(117)).unwrap().remaining, 1);
+        let times = LeaseTimes { granted: 10, remaining: 1 };
+        assert_eq!(lessor.times(LeaseId(7), seconds(117)), Renewal::Known(times));
         assert!(lessor.due(seconds(118)).is_some());
     }
 
@@ -181,7 +205,7 @@ mod tests {
         let lessor = Lessor::new();
         lessor.lead(Term(2));
         lessor.granted(LeaseId(7), 10, seconds(100));
-        assert_eq!(lessor.renew(LeaseId(7), seconds(110)), None);
+        assert_eq!(lessor.renew(LeaseId(7), seconds(110)), Renewal::Unknown);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::engine::Refused;
 use crate::outcome::Outcome;
 use crate::types::Unavailable;
 
@@ -34,7 +35,18 @@ struct State {
 struct Waiter {
     /// By the member's monotonic clock.
     deadline: Duration,
-    answer: oneshot::Sender<Result<Outcome, Unavailable>>,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// What a waiter hears.
+pub(crate) enum Answer {
+    /// The command was applied.
+    Outcome(Outcome),
+    /// It was refused after it had been handed over; whether to hand it over again is the
+    /// waiter's to decide.
+    Refused(Refused),
+    /// Its time is over, or the member's.
+    Unavailable(Unavailable),
 }
 
 /// One proposal's place in the queue.
@@ -42,7 +54,7 @@ pub(crate) struct Ticket {
     /// Goes into the command.
     pub(crate) sequence: u64,
     /// Where the outcome arrives.
-    pub(crate) answer: oneshot::Receiver<Result<Outcome, Unavailable>>,
+    pub(crate) answer: oneshot::Receiver<Answer>,
 }
 
 impl Pending {
@@ -74,8 +86,37 @@ impl Pending {
         Ok(Ticket { sequence, answer })
     }
 
-    /// Answers the proposal with `sequence`, if it still waits.
-    pub(crate) fn answer(&self, sequence: u64, answer: Result<Outcome, Unavailable>) {
+    /// Waits again for the proposal with `sequence`, after it was refused.
+    pub(crate) fn renew(
+        &self,
+        sequence: u64,
+        deadline: Duration,
+    ) -> Result<oneshot::Receiver<Answer>, Unavailable> {
+        let (sender, receiver) = oneshot::channel();
+        let mut state = self.lock();
+        if state.closed {
+            return Err(Unavailable::Stopped);
+        }
+        state.waiting.insert(sequence, Waiter { deadline, answer: sender });
+        Ok(receiver)
+    }
+
+    /// Nobody waits for the proposal with `sequence` any more.
+    pub(crate) fn give_up(&self, sequence: u64) {
+        self.lock().waiting.remove(&sequence);
+    }
+
+    /// Tells the proposal with `sequence` its outcome, if it still waits.
+    pub(crate) fn done(&self, sequence: u64, outcome: Outcome) {
+        self.answer(sequence, Answer::Outcome(outcome));
+    }
+
+    /// Tells the proposal with `sequence` that it was refused.
+    pub(crate) fn refuse(&self, sequence: u64, refused: Refused) {
+        self.answer(sequence, Answer::Refused(refused));
+    }
+
+    fn answer(&self, sequence: u64, answer: Answer) {
         let waiter = self.lock().waiting.remove(&sequence);
         if let Some(waiter) = waiter {
             // A caller that went away no longer wants to know.
@@ -101,7 +142,7 @@ impl Pending {
             }
         }
         for waiter in expired {
-            drop(waiter.answer.send(Err(answer)));
+            drop(waiter.answer.send(Answer::Unavailable(answer)));
         }
     }
 
@@ -118,7 +159,7 @@ impl Pending {
             std::mem::take(&mut state.waiting)
         };
         for (_, waiter) in waiting {
-            drop(waiter.answer.send(Err(Unavailable::Stopped)));
+            drop(waiter.answer.send(Answer::Unavailable(Unavailable::Stopped)));
         }
     }
 }

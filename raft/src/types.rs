@@ -121,7 +121,7 @@ impl Display for Unavailable {
 impl std::error::Error for Unavailable {}
 
 /// Why a read gave no answer.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub enum ReadFailure {
     /// The store refuses it or cannot answer it.
     Read(ReadError),

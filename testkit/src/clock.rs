@@ -54,7 +54,7 @@ impl SimRandom {
     /// The stream of `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self::from(Prng::new(seed))
+        Self::from(Prng::of("random", seed))
     }
 }
 

@@ -80,7 +80,7 @@ impl SimDisk {
 
     /// Gives the disk another future: forks with different seeds crash differently.
     pub fn reseed(&self, seed: u64) {
-        self.state().prng = Prng::new(seed);
+        self.state().prng = Prng::of("disk", seed);
     }
 
     /// Turns the power off: every operation of every handle fails until [`Self::crash`].

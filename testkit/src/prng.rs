@@ -46,6 +46,13 @@ impl Prng {
         Self { state: std::array::from_fn(|_| splitmix(&mut seed)) }
     }
 
+    /// The generator of `seed` for the part of a simulation that is called `part`: parts given one
+    /// seed draw apart from each other.
+    #[must_use]
+    pub fn of(part: &str, seed: u64) -> Self {
+        Self::new(mix_bytes(seed, part.as_bytes()))
+    }
+
     /// Sixty-four random bits.
     pub fn next_u64(&mut self) -> u64 {
         let s = &mut self.state;

@@ -57,7 +57,7 @@ impl Keys {
         match &self.end {
             KeysEnd::Single => first <= self.start.as_ref() && self.start.as_ref() <= last,
             KeysEnd::Before(end) => {
-                self.start < *end && self.start.as_ref() <= last && first <= start_of(end)
+                self.start < *end && self.start.as_ref() <= last && first < end.as_ref()
             }
             KeysEnd::Unbounded => self.start.as_ref() <= last,
         }

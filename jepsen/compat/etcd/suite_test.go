@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -136,8 +137,16 @@ func (g group) check(name string, body func(c *Case)) {
 			c.sweep()
 			record(g.name+": "+name, t)
 		})
+		defer c.survive()
 		body(c)
 	})
+}
+
+// survive makes a panic the failure of one case, so that the others still run.
+func (c *Case) survive() {
+	if cause := recover(); cause != nil {
+		c.Errorf("panic: %v\n%s", cause, debug.Stack())
+	}
 }
 
 // sweep leaves no keys behind, so that a server can be used for many runs.
@@ -421,4 +430,13 @@ func (c *Case) shown(events []*mvccpb.Event) []string {
 		lines = append(lines, line)
 	}
 	return lines
+}
+
+// receive is the next response of clientv3's watch. It fails where the channel
+// is closed, which is also how a case ends that waited too long.
+func (c *Case) receive(watch clientv3.WatchChan) clientv3.WatchResponse {
+	c.Helper()
+	response, open := <-watch
+	c.that(open, "the watch is closed")
+	return response
 }

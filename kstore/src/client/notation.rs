@@ -263,11 +263,16 @@ pub(crate) fn show_size(bytes: u64) -> String {
         unit += 1;
     }
     let tenths = (u128::from(bytes) * 10 + u128::from(scale) / 2) / u128::from(scale);
-    if tenths < 100 {
-        format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
-    } else {
-        format!("{} {}", (tenths + if tenths.is_multiple_of(10) { 0 } else { 5 }) / 10, UNITS[unit])
+    let whole = tenths / 10;
+    if whole < 10 {
+        return format!("{whole}.{} {}", tenths % 10, UNITS[unit]);
     }
+    let rounded = match tenths % 10 {
+        0..5 => whole,
+        5 => whole + whole % 2,
+        _ => whole + 1,
+    };
+    format!("{rounded} {}", UNITS[unit])
 }
 
 /// Splits a line into words: separated by spaces, or between single or double quotes.

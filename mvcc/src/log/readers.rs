@@ -160,6 +160,16 @@ impl Log {
         self.read_record(found, id).map(Some)
     }
 
+    /// What all segments weigh together.
+    pub(crate) fn bytes(&self) -> u64 {
+        let state = self.state();
+        let weigh = |segment: &Arc<Segment>| match segment.sealed.get() {
+            Some(sealed) => sealed.length,
+            None => state.data_end(segment),
+        };
+        state.segments.iter().map(weigh).sum()
+    }
+
     fn read_record(&self, found: Found, id: RecordId) -> Result<Record, ReadError> {
         let bytes = self.read(found.file, found.offset, found.length)?;
         let weight = bytes.len();
@@ -370,11 +380,17 @@ impl State {
         Some(chunk.bytes.slice(skip..))
     }
 
-    /// The first segment that may hold records at or after `id`, and its place in the order.
-    pub(crate) fn first_from(&self, id: RecordId) -> Option<(usize, Arc<Segment>)> {
+    /// Where the next chunk of a segment begins behind `offset`: what lies before it is in the
+    /// file, what follows may not be yet.
+    pub(crate) fn next_in_memory(&self, file: SegmentFile, offset: u64) -> Option<u64> {
+        let after = self.chunks.partition_point(|chunk| (chunk.file, chunk.offset) <= (file, offset));
+        self.chunks.get(after).filter(|chunk| chunk.file == file).map(|chunk| chunk.offset)
+    }
+
+    /// The first segment that may hold records at or after `id`.
+    pub(crate) fn first_from(&self, id: RecordId) -> Option<Arc<Segment>> {
         let after = self.segments.partition_point(|segment| segment.first <= id);
-        let at = after.saturating_sub(1);
-        self.segments.get(at).map(|segment| (at, Arc::clone(segment)))
+        self.segments.get(after.saturating_sub(1)).map(Arc::clone)
     }
 
     /// Where a segment's settled records end.

@@ -51,8 +51,30 @@ pub(super) struct Cells {
 struct Trail {
     /// Where the last insert went; `None` in a page that had none since it was read or made.
     last: Option<u16>,
-    /// How many inserts before it lay beside their predecessor.
+    /// How many inserts up to it lay beside their predecessor.
     run: u8,
+    /// How many inserts there were, as far as a byte can count.
+    inserts: u8,
+}
+
+impl Trail {
+    fn note(&mut self, index: usize) {
+        let index = slot(index);
+        let beside = self.last.is_some_and(|last| index == last || index == last + 1);
+        self.run = if beside { self.run.saturating_add(1) } else { 0 };
+        self.inserts = self.inserts.saturating_add(1);
+        self.last = Some(index);
+    }
+
+    /// The trails of the two halves of a page split at `index`.
+    fn split(self, index: usize) -> (Self, Self) {
+        match self.last {
+            Some(last) if usize::from(last) >= index => {
+                (Self::default(), Self { last: Some(last - slot(index)), ..self })
+            }
+            _ => (self, Self::default()),
+        }
+    }
 }
 
 /// One cell, borrowed from its heap.
@@ -75,6 +97,16 @@ pub(super) enum Value<'a> {
     Here(&'a [u8]),
     /// In an overflow page, by its number in the page.
     Apart(u16),
+}
+
+impl Value<'_> {
+    /// The number of the overflow page, if the value is in one.
+    fn apart(self) -> Option<u16> {
+        match self {
+            Value::Apart(number) => Some(number),
+            Value::Here(_) => None,
+        }
+    }
 }
 
 /// A key cut into what lies in a page and what goes on in an overflow page.
@@ -116,14 +148,6 @@ fn put_length(out: &mut Vec<u8>, mut value: usize) {
         value >>= 7;
     }
     out.push((value & 0x7f) as u8);
-}
-
-fn length_of_length(value: usize) -> usize {
-    match value {
-        0..0x80 => 1,
-        0x80..0x4000 => 2,
-        _ => 3,
-    }
 }
 
 /// How many bytes two strings have in common at their start.
@@ -326,15 +350,11 @@ impl Cells {
     /// Removes the cell at `index`; returns the overflow pages of its key and of its value.
     pub(super) fn remove(&mut self, index: usize) -> [Option<PageRef>; 2] {
         let cell = self.cell(index);
-        let (length, rest, value) = (cell.length, cell.rest, cell.value);
-        self.dead += length;
+        let numbers = [cell.rest, cell.value.apart()];
+        self.dead += cell.length;
         self.slots.remove(index);
         self.trail = Trail::default();
-        let value = match value {
-            Value::Apart(number) => self.refs[usize::from(number)].take(),
-            Value::Here(_) => None,
-        };
-        [rest.and_then(|number| self.refs[usize::from(number)].take()), value]
+        numbers.map(|number| self.refs[usize::from(number?)].take())
     }
 
     /// Moves the cells from `index` on into a page of their own. Both prefixes become as long as
@@ -362,7 +382,8 @@ impl Cells {
                 half = Some(index + 1);
             }
         }
-        let in_a_row = self.trail.run >= RUN || (self.trail.run == 0 && self.at_fresh_end(inserted));
+        let at_fresh_end = self.trail.inserts == 1 && inserted + 1 == self.len();
+        let in_a_row = self.trail.run >= RUN || at_fresh_end;
         let index = if !in_a_row {
             half.unwrap_or(inserted)
         } else if before_inserted * 2 >= total - self.cell(inserted).length {
@@ -371,11 +392,6 @@ impl Cells {
             inserted + 1
         };
         index.clamp(1, self.len() - 1)
-    }
-
-    /// Whether the insert at `inserted` was the first since the page was read, and at its end.
-    fn at_fresh_end(&self, inserted: usize) -> bool {
-        self.trail.alone() && inserted + 1 == self.len()
     }
 
     /// How many bytes the cells of `self` and then those of `right` would take in one page.
@@ -413,6 +429,7 @@ impl Cells {
         if self.dead * 8 > self.heap.len() {
             let mut copy = self.copy_range(0..self.len(), self.prefix.len());
             copy.trail = self.trail;
+            assert_eq!(copy.encoded_len(), self.encoded_len(), "{self:?} {copy:?}");
             return copy;
         }
         let mut heap = Vec::with_capacity(self.heap.len() + SLACK);
@@ -528,7 +545,8 @@ impl Cells {
 
     /// Rewrites the heap in key order without its dead bytes. References keep their numbers.
     fn squeeze(&mut self) {
-        let old = std::mem::replace(&mut self.heap, Vec::with_capacity(self.heap.capacity()));
+        let room = Vec::with_capacity(self.heap.capacity());
+        let old = std::mem::replace(&mut self.heap, room);
         for at in &mut self.slots {
             let start = usize::from(*at);
             let cell = Cell::parse(&old[start..]).expect("slots point at well-formed cells");
@@ -536,11 +554,6 @@ impl Cells {
             self.heap.extend_from_slice(&old[start..start + cell.length]);
         }
         self.dead = 0;
-    }
-
-    /// Takes over where the inserts before a split went.
-    pub(super) fn fresh_trail(&mut self) {
-        self.trail = Trail::default();
     }
 
     /// Whether any cell has an overflow page.
@@ -576,11 +589,7 @@ impl Cells {
         for index in 0..count.cells {
             let cell = Cell::parse(&rest[at..])
                 .ok_or_else(|| format!("cell {index} runs out of the page"))?;
-            let apart = match cell.value {
-                Value::Apart(number) => Some(number),
-                Value::Here(_) => None,
-            };
-            for number in cell.rest.into_iter().chain(apart) {
+            for number in cell.rest.into_iter().chain(cell.value.apart()) {
                 if usize::from(number) != references {
                     return Err(format!("cell {index} names overflow page {number} out of turn"));
                 }

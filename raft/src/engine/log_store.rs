@@ -10,14 +10,14 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use kstore_host::Jobs;
-use kstore_mvcc::Index;
+use kstore_mvcc::{Access, Index};
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{AsyncRuntime, LogState, RaftLogReader};
 use tokio::sync::oneshot;
 
 use super::codec::{decode_entry, decode_vote, encode_entry, encode_vote};
 use super::types::{Entry, LogId, TypeConfig, Vote, log_id_at, position_of};
-use crate::wal::{Access, ReadError, Wal};
+use crate::wal::{Wal, WalReadError};
 
 /// Bytes of entries in one message to a peer or one batch to apply, if more than one entry.
 const BATCH_BYTES: u64 = 1024 * 1024;
@@ -41,7 +41,7 @@ impl LogStore {
         let (start, end) = (Index(start), Index(end));
         let entries = match self.wal.read(start, end, max_bytes, Access::Cached) {
             Ok(entries) => entries,
-            Err(ReadError::Cold) => {
+            Err(WalReadError::Cold) => {
                 let wal = self.wal.clone();
                 let (sender, receiver) = oneshot::channel();
                 let read = move || {
@@ -69,7 +69,7 @@ impl LogStore {
             Bound::Excluded(&end) => end,
             Bound::Unbounded => u64::MAX,
         };
-        let first = self.wal.last_purged().map_or(0, |p| p.index.0 + 1);
+        let first = self.wal.purged().map_or(0, |p| p.index.0 + 1);
         let after_last = self.wal.last().map_or(0, |p| p.index.0 + 1);
         (start.max(first), end.min(after_last))
     }
@@ -108,7 +108,7 @@ impl<R: AsyncRuntime> RaftLogStorage<TypeConfig<R>> for LogStore {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig<R>>> {
-        let last_purged_log_id = self.wal.last_purged().map(log_id_at);
+        let last_purged_log_id = self.wal.purged().map(log_id_at);
         let last_log_id = self.wal.last().map(log_id_at).or(last_purged_log_id);
         Ok(LogState { last_purged_log_id, last_log_id })
     }

@@ -33,12 +33,13 @@ use openraft::type_config::async_runtime::watch::WatchReceiver;
 use openraft::{AsyncRuntime, Instant, Raft, ReadPolicy, ServerState};
 use prost::Message;
 
-pub(crate) use codec::{COMMAND, Malformed, decode_stored_membership};
+pub(crate) use codec::COMMAND;
+use codec::decode_stored_membership;
 pub use config::Timing;
 pub(crate) use network::Limits;
-pub(crate) use state_machine::{ImageSource, StateMachine};
+use state_machine::{ImageSource, StateMachine};
+pub(crate) use state_machine::MembershipEntry;
 pub use types::PeerAddress;
-pub(crate) use types::StoredMembership;
 use types::{Completion, Proposal, TypeConfig};
 use wire::{Append, Appended, Ballot, Balloted, ImagePiece, Transfer, Transferred};
 
@@ -118,6 +119,9 @@ pub(crate) trait Engine: Send + Sync {
 
     /// Where it stands now.
     fn state(&self) -> EngineState;
+
+    /// Its term.
+    fn term(&self) -> Term;
 
     /// Whether it leads, and in which term. Cheaper than [`Engine::state`].
     fn leads(&self) -> Option<Term>;
@@ -324,6 +328,12 @@ impl<R: AsyncRuntime> Engine for OpenRaft<R> {
             snapshot: metrics.snapshot.as_ref().map(|id| Index(id.index)),
             fatal: metrics.running_state.as_ref().err().map(ToString::to_string),
         }
+    }
+
+    fn term(&self) -> Term {
+        let receiver = self.raft.server_metrics();
+        let metrics = receiver.borrow_watched();
+        Term(metrics.vote.leader_id.term)
     }
 
     fn leads(&self) -> Option<Term> {

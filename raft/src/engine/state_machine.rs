@@ -39,6 +39,24 @@ impl ImageSource {
     }
 }
 
+/// A membership on its way into the store.
+pub(crate) struct MembershipEntry {
+    /// As the engine reads it back, with the position of its entry.
+    pub(crate) encoded: Bytes,
+    pub(crate) voters: Vec<u64>,
+    pub(crate) learners: Vec<u64>,
+}
+
+impl MembershipEntry {
+    fn of(stored: &StoredMembership) -> Self {
+        Self {
+            encoded: encode_stored_membership(stored),
+            voters: stored.membership().voter_ids().collect(),
+            learners: stored.membership().learner_ids().collect(),
+        }
+    }
+}
+
 /// How many entries are applied before their view is published, and how many bytes of them.
 const BATCH_ENTRIES: usize = 1024;
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
@@ -99,7 +117,7 @@ impl<R: AsyncRuntime> RaftStateMachine<TypeConfig<R>> for StateMachine {
                 let payload = match &entry.payload {
                     Payload::Membership(membership) => {
                         let stored = StoredMembership::new(Some(entry.log_id), membership.clone());
-                        EntryToApply::membership(position, encode_stored_membership(&stored))
+                        EntryToApply::membership(position, MembershipEntry::of(&stored))
                     }
                     other => EntryToApply::payload(position, encode_payload(other)),
                 };
@@ -131,8 +149,8 @@ impl<R: AsyncRuntime> RaftStateMachine<TypeConfig<R>> for StateMachine {
         let ImageSource::Received(received) = snapshot else {
             return Err(io::Error::other("only a received image can be installed"));
         };
-        let position = meta.last_log_id.as_ref().map(position_of);
-        self.applier.install(received, position).await
+        let _ = meta;
+        self.applier.install(received).await
     }
 
     async fn get_current_snapshot(

@@ -7,13 +7,14 @@ use bytes::Bytes;
 use kstore_mvcc::{Index, Position, Term};
 use openraft::impls::{BoxedErrorSource, InlineBatch, leader_id_std};
 use openraft::raft::responder::Responder;
+use openraft::vote::RaftLeaderId;
 use openraft::{AsyncRuntime, RaftTypeConfig};
 
 /// openraft over runtime `R` with kstore's types.
 pub(crate) struct TypeConfig<R>(PhantomData<fn() -> R>);
 
 pub(crate) type LeaderId = leader_id_std::LeaderId<u64, u64>;
-pub(crate) type CommittedLeaderId = leader_id_std::CommittedLeaderId<u64>;
+pub(crate) type CommittedLeaderId = <LeaderId as RaftLeaderId>::Committed;
 pub(crate) type LogId = openraft::LogId<CommittedLeaderId>;
 pub(crate) type Vote = openraft::Vote<LeaderId>;
 pub(crate) type Payload = openraft::EntryPayload<Proposal, u64, PeerAddress>;

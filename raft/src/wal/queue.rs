@@ -26,6 +26,8 @@ pub(super) enum Item {
     Callback(OnFlushed),
     /// Asks for an empty group, which records the sync of everything before it.
     Mark,
+    /// The end: nothing after it is written. To be called once everything before it is on the disk.
+    Close(OnFlushed),
 }
 
 /// What goes into one group.
@@ -37,6 +39,8 @@ pub(super) struct Batch {
     pub(super) mark: bool,
     /// To be called afterwards, in order.
     pub(super) callbacks: Vec<OnFlushed>,
+    /// Set when nothing may follow; to be called last.
+    pub(super) close: Option<OnFlushed>,
 }
 
 /// What waits to be written.
@@ -76,6 +80,10 @@ impl Queue {
         self.items.push_back(Item::Mark);
     }
 
+    pub(super) fn push_close(&mut self, done: OnFlushed) {
+        self.items.push_back(Item::Close(done));
+    }
+
     /// Takes the next group: whole records up to `bytes_max`, but one at least, and the callbacks
     /// that wait for nothing else.
     pub(super) fn take(&mut self, bytes_max: u64) -> Batch {
@@ -92,13 +100,17 @@ impl Queue {
                 }
                 // A mark makes a group of its own: it tells that those before it are synced.
                 Some(Item::Mark) if !batch.records.is_empty() => break,
-                Some(Item::Mark | Item::Callback(_)) => {}
+                Some(Item::Mark | Item::Callback(_) | Item::Close(_)) => {}
                 None => break,
             }
             match self.items.pop_front() {
                 Some(Item::Record(record)) => batch.records.push(record),
                 Some(Item::Callback(callback)) => batch.callbacks.push(callback),
                 Some(Item::Mark) => batch.mark = true,
+                Some(Item::Close(done)) => {
+                    batch.close = Some(done);
+                    break;
+                }
                 None => {}
             }
         }
@@ -111,8 +123,9 @@ impl Queue {
         self.bytes = 0;
         let mut callbacks = Vec::new();
         for item in self.items.drain(..) {
-            if let Item::Callback(callback) = item {
-                callbacks.push(callback);
+            match item {
+                Item::Callback(callback) | Item::Close(callback) => callbacks.push(callback),
+                Item::Record(_) | Item::Mark => {}
             }
         }
         callbacks

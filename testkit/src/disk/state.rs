@@ -105,7 +105,7 @@ impl State {
             log: None,
             digest: seed,
             capacity: None,
-            prng: Prng::new(seed),
+            prng: Prng::of("disk", seed),
         }
     }
 

@@ -1,0 +1,360 @@
+//! The apply lane: where committed entries become state, one batch after the other.
+//!
+//! ```text
+//!   openraft ──apply(batch)──► lane ──► Machine::apply, entry by entry
+//!                                          │
+//!                              publish the view (one swap)
+//!                                          │
+//!             ┌──────────────┬─────────────┼──────────────┐
+//!          Applied        Pending         Hub           Lessor
+//!       (read barriers)  (answers)      (watches)   (lease clock)
+//! ```
+//!
+//! Invariant: answers and events of an entry leave only after the view that contains it was
+//! published, so that whoever hears of a write can read it here.
+//!
+//! Invariant: after a [`kstore_machine::Fatal`] nothing more is applied; the engine is told and
+//! ends.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use bytes::Bytes;
+use kstore_host::{Clock, Disk, Jobs, Lane};
+use kstore_machine::{
+    Applied as AppliedEntry, EventBatch, Machine, Membership, Notice, Published, Wants, cluster,
+    lease,
+};
+use kstore_mvcc::{
+    Access, CheckpointDone, CheckpointJob, DurableRoots, LeaseId, Options, Position, Snapshot,
+    Store, StoreIdentity,
+};
+use kstore_watch::Batch;
+use tokio::sync::oneshot;
+
+use crate::applied::Applied;
+use crate::engine::{COMMAND, MembershipEntry};
+use crate::event::Event;
+use crate::image::PinnedImage;
+use crate::incoming::ReceivedImage;
+use crate::lessor::Lessor;
+use crate::outcome::Outcome;
+use crate::pending::Pending;
+use crate::types::MemberId;
+use crate::watch_stream::{SharedHub, lock};
+
+/// A committed entry on its way to the lane.
+pub(crate) struct EntryToApply {
+    position: Position,
+    content: Content,
+}
+
+enum Content {
+    /// As it lies in the log, with its kind byte.
+    Payload(Bytes),
+    Membership(MembershipEntry),
+}
+
+impl EntryToApply {
+    pub(crate) fn payload(position: Position, payload: Bytes) -> Self {
+        Self { position, content: Content::Payload(payload) }
+    }
+
+    pub(crate) fn membership(position: Position, membership: MembershipEntry) -> Self {
+        Self { position, content: Content::Membership(membership) }
+    }
+
+    /// About how many bytes it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.content {
+            Content::Payload(payload) => payload.len(),
+            Content::Membership(membership) => membership.encoded.len(),
+        }
+    }
+}
+
+/// Where a store lives and how it is opened.
+#[derive(Clone)]
+pub(crate) struct Home {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) options: Options,
+    pub(crate) identity: StoreIdentity,
+}
+
+/// What applying tells, and whom.
+pub(crate) struct Listeners {
+    pub(crate) pending: Arc<Pending>,
+    pub(crate) applied: Arc<Applied>,
+    pub(crate) hub: SharedHub,
+    pub(crate) lessor: Arc<Lessor>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// This run's number: commands with it are answered here.
+    pub(crate) origin: u64,
+}
+
+/// See the module.
+pub(crate) struct Applier {
+    lane: Arc<dyn Lane>,
+    state: Arc<State>,
+}
+
+struct State {
+    home: Home,
+    listeners: Listeners,
+    /// Taken only by jobs of the lane, so nobody ever waits for it. `None` while an image is
+    /// installed, and after that failed.
+    machine: Mutex<Option<Machine>>,
+    /// The newest published view.
+    view: RwLock<Snapshot>,
+}
+
+fn ended() -> io::Error {
+    io::Error::other("the apply lane has ended")
+}
+
+impl State {
+    fn machine(&self) -> MutexGuard<'_, Option<Machine>> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish_view(&self, view: Snapshot) {
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
+    }
+
+    fn view(&self) -> Snapshot {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn apply(&self, batch: Vec<EntryToApply>) -> io::Result<()> {
+        let mut machine = self.machine();
+        let machine = machine.as_mut().ok_or_else(ended)?;
+        let mut results = Vec::with_capacity(batch.len());
+        for entry in batch {
+            let result = self.apply_one(machine, &entry).map_err(io::Error::other)?;
+            results.push((entry.position, result));
+        }
+        let Some((last, _)) = results.last() else { return Ok(()) };
+        let last = *last;
+        let Published { snapshot, batches } = machine.publish();
+        if crate::planted::event_before_publish() {
+            self.tell_hub(batches);
+            self.publish_view(snapshot);
+        } else {
+            self.publish_view(snapshot);
+            self.tell_hub(batches);
+        }
+        self.listeners.applied.advance(last.index);
+        self.answer(results);
+        Ok(())
+    }
+
+    fn apply_one(
+        &self,
+        machine: &mut Machine,
+        entry: &EntryToApply,
+    ) -> Result<AppliedEntry, kstore_machine::Fatal> {
+        match &entry.content {
+            Content::Payload(payload) if payload.first() == Some(&COMMAND) => {
+                // Whether it is ours shows only in the envelope, which the machine opens.
+                machine.apply(entry.position, &payload.slice(1..), Wants::Reply)
+            }
+            Content::Payload(_) => machine.apply(entry.position, &Bytes::new(), Wants::Nothing),
+            Content::Membership(membership) => {
+                let membership = Membership {
+                    encoded: membership.encoded.clone(),
+                    voters: membership.voters.clone(),
+                    learners: membership.learners.clone(),
+                };
+                machine.apply_membership(entry.position, &membership)
+            }
+        }
+    }
+
+    fn tell_hub(&self, batches: Vec<EventBatch>) {
+        for batch in batches {
+            let batch = match batch {
+                EventBatch::Events { revision, events } => Batch::Events {
+                    revision: revision.0,
+                    events: events.into_iter().map(Event).collect(),
+                },
+                EventBatch::Named { revision, first, last, .. } => {
+                    Batch::Named { revision: revision.0, first, last }
+                }
+            };
+            let wakes = lock(&self.listeners.hub).publish(batch);
+            wakes.wake();
+        }
+    }
+
+    fn answer(&self, results: Vec<(Position, AppliedEntry)>) {
+        let listeners = &self.listeners;
+        let now = listeners.clock.monotonic();
+        for (position, result) in results {
+            for notice in result.notices {
+                match notice {
+                    Notice::LeaseGranted { id, ttl } => {
+                        listeners.lessor.granted(id, u64::try_from(ttl).unwrap_or(0), now);
+                    }
+                    Notice::LeaseRevoked { id } => listeners.lessor.revoked(id),
+                    Notice::Compacted(revision) => lock(&listeners.hub).compact(revision.0),
+                    _ => {}
+                }
+            }
+            if let Some(request) = result.request
+                && request.origin == listeners.origin
+            {
+                let outcome = Outcome { reply: result.reply, position };
+                listeners.pending.done(request.sequence, outcome);
+            }
+        }
+    }
+
+    /// Replaces the store by a received image.
+    fn install(&self, received: &ReceivedImage) -> io::Result<()> {
+        let mut machine = self.machine();
+        // The old store's files go with the new one's opening.
+        drop(machine.take());
+        received.install(&self.home).map_err(io::Error::other)?;
+        let opened = open_machine(&self.home).map_err(io::Error::other)?;
+        let view = opened.store().reader().snapshot();
+        let current = view.revision().0;
+        let compacted = view.compacted().0;
+        let position = opened.applied();
+        *machine = Some(opened);
+        self.publish_view(view);
+        let wakes = lock(&self.listeners.hub).reset(current, compacted);
+        wakes.wake();
+        if let Some(position) = position {
+            self.listeners.applied.advance(position.index);
+        }
+        Ok(())
+    }
+}
+
+/// Opens the newest store of a data directory and the machine on it.
+pub(crate) fn open_machine(home: &Home) -> Result<Machine, String> {
+    let (store, opening) = Store::open(
+        Arc::clone(&home.disk),
+        &home.data_dir,
+        home.options.clone(),
+        home.identity,
+    )
+    .map_err(|e| e.to_string())?;
+    if let Some(why) = &opening.fell_back {
+        tracing::warn!(%why, "the newest root of the store is unusable; falling back to the one before");
+    }
+    Machine::open(store).map_err(|e| e.to_string())
+}
+
+impl Applier {
+    /// Takes a machine over; everything happens on `lane` from now on.
+    pub(crate) fn new(
+        lane: Arc<dyn Lane>,
+        home: Home,
+        machine: Machine,
+        listeners: Listeners,
+    ) -> Self {
+        let view = RwLock::new(machine.store().reader().snapshot());
+        let state = State { home, listeners, machine: Mutex::new(Some(machine)), view };
+        Self { lane, state: Arc::new(state) }
+    }
+
+    /// The newest published view.
+    pub(crate) fn view(&self) -> Snapshot {
+        self.state.view()
+    }
+
+    /// Runs `work` with the machine on the lane.
+    async fn on_lane<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&State) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let (sender, receiver) = oneshot::channel();
+        let state = Arc::clone(&self.state);
+        self.lane.push(Box::new(move || drop(sender.send(work(&state)))));
+        receiver.await.map_err(|_| ended())?
+    }
+
+    async fn with_machine<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Machine) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        self.on_lane(|state| work(state.machine().as_mut().ok_or_else(ended)?)).await
+    }
+
+    /// Applies committed entries and publishes what they made.
+    pub(crate) async fn apply(&self, batch: Vec<EntryToApply>) -> io::Result<()> {
+        self.on_lane(move |state| state.apply(batch)).await
+    }
+
+    /// The last applied entry, and the newest membership as the engine encoded it.
+    pub(crate) async fn applied_state(&self) -> io::Result<(Option<Position>, Option<Bytes>)> {
+        self.with_machine(|machine| {
+            let view = machine.store().reader().snapshot();
+            let membership = cluster::membership(&view, Access::Disk).map_err(io::Error::other)?;
+            Ok((machine.applied(), membership.map(|(_, encoded)| encoded)))
+        })
+        .await
+    }
+
+    /// Replaces everything by an image that another member sent.
+    pub(crate) async fn install(&self, received: ReceivedImage) -> io::Result<()> {
+        self.on_lane(move |state| state.install(&received)).await
+    }
+
+    /// Keeps the files of the newest durable root, for as long as the result lives.
+    pub(crate) async fn pin_image(&self, jobs: Arc<dyn Jobs>) -> io::Result<Option<PinnedImage>> {
+        self.with_machine(move |machine| PinnedImage::of(machine.store_mut(), jobs)).await
+    }
+
+    /// Whether a checkpoint is due.
+    pub(crate) async fn checkpoint_due(
+        &self,
+        log_bytes: u64,
+        since_last: std::time::Duration,
+    ) -> io::Result<bool> {
+        self.with_machine(move |machine| Ok(machine.store().checkpoint_due(log_bytes, since_last)))
+            .await
+    }
+
+    /// Begins a checkpoint of the newest view; `None` if there is nothing to write.
+    pub(crate) async fn prepare_checkpoint(&self) -> io::Result<Option<CheckpointJob>> {
+        self.with_machine(|machine| {
+            machine.store_mut().prepare_checkpoint().map_err(io::Error::other)
+        })
+        .await
+    }
+
+    /// Takes note of a checkpoint that was written.
+    pub(crate) async fn finish_checkpoint(&self, done: CheckpointDone) -> io::Result<DurableRoots> {
+        self.with_machine(|machine| {
+            let store = machine.store_mut();
+            store.finish_checkpoint(done).map_err(io::Error::other)?;
+            Ok(store.durable())
+        })
+        .await
+    }
+
+    /// The newest and second newest durable roots.
+    pub(crate) async fn durable(&self) -> io::Result<DurableRoots> {
+        self.with_machine(|machine| Ok(machine.store().durable())).await
+    }
+
+    /// Names and client URLs of the members, as far as they have told them.
+    pub(crate) fn member_attributes(&self) -> BTreeMap<MemberId, (String, Vec<String>)> {
+        let members = cluster::members(&self.view(), Access::Disk).unwrap_or_default();
+        members.into_iter().map(|m| (MemberId(m.id), (m.name, m.client_urls))).collect()
+    }
+
+    /// Every lease of the newest view: its id, its time to live, and what a checkpoint of the
+    /// clock says is left of it.
+    pub(crate) fn leases(&self) -> Vec<(LeaseId, u64, u64)> {
+        let leases = lease::all(&self.view(), Access::Disk).unwrap_or_default();
+        let seconds = |n: i64| u64::try_from(n).unwrap_or(0);
+        let of = |lease: lease::Lease| (lease.id, seconds(lease.granted), seconds(lease.remaining.unwrap_or(lease.granted)));
+        leases.into_iter().map(of).collect()
+    }
+}
