@@ -100,8 +100,8 @@ fn compare(request: etcd::Compare) -> command::Compare {
 }
 
 fn operation(request: etcd::RequestOp) -> command::Operation {
-    use etcd::request_op::Request;
     use command::Step;
+    use etcd::request_op::Request;
     let step = request.request.map(|request| match request {
         Request::RequestRange(request) => Step::Range(range(request)),
         Request::RequestPut(request) => Step::Put(put(request)),

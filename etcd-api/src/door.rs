@@ -21,15 +21,13 @@ use kstore_proto::etcdserverpb::{
 use kstore_proto::health::health_server::HealthServer;
 use tonic::body::Body;
 use tonic::{Code, Status};
-use tower::Service as _;
 
 use crate::api::Api;
 use crate::methods::{self, METHODS, Service};
 use crate::pages;
 use crate::settings::Settings;
 
-/// Answers every request that comes in by a client port. Clones share everything.
-#[derive(Clone)]
+/// Answers every request that comes in by a client port.
 pub struct Door {
     api: Api,
     kv: KvServer<Api>,

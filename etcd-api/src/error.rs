@@ -82,7 +82,6 @@ refusals! {
     MEMBERSHIP_UNSUPPORTED: Unimplemented,
         "kstore: changing the membership of a running cluster is not supported yet";
     AUTH_UNSUPPORTED: Unimplemented, "kstore: authentication is not supported yet";
-    DOWNGRADE_UNSUPPORTED: Unimplemented, "kstore: downgrading is not supported";
     UNKNOWN_SERVICE: NotFound, "unknown service";
 }
 

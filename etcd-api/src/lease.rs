@@ -154,7 +154,7 @@ fn keep_alives(
 }
 
 /// The stream up to and with its first error.
-fn until_error<T>(
+fn until_error<T: Send>(
     stream: impl Stream<Item = Result<T, Status>> + Send,
 ) -> impl Stream<Item = Result<T, Status>> + Send {
     stream.scan(false, |failed, item| {

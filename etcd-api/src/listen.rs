@@ -70,7 +70,7 @@ pub struct Listener {
 #[derive(Debug, Clone)]
 pub enum Serves {
     /// Everything.
-    Clients(Door),
+    Clients(Arc<Door>),
     /// Health, version and metrics only.
     Pages(Api),
 }

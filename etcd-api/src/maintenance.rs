@@ -7,9 +7,7 @@ use futures_util::{Stream, stream};
 use kstore_machine::command::{self, AlarmKind, Command};
 use kstore_machine::{self as machine, Body, RaisedAlarm};
 use kstore_proto::etcdserverpb::{
-    self as etcd,
-    alarm_request::AlarmAction,
-    downgrade_request::DowngradeAction,
+    self as etcd, alarm_request::AlarmAction, downgrade_request::DowngradeAction,
     maintenance_server::Maintenance,
 };
 use kstore_raft::{ImageStream, MemberId, Role};

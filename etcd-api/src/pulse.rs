@@ -112,7 +112,11 @@ impl Pulse {
             if self.raised_alarm.swap(true, Ordering::Relaxed) {
                 return;
             }
-            tracing::warn!(bytes_in_use = in_use, quota, "the quota is used up: writes are refused");
+            tracing::warn!(
+                bytes_in_use = in_use,
+                quota,
+                "the quota is used up: writes are refused"
+            );
             AlarmAction::Activate
         } else if self.raised_alarm.load(Ordering::Relaxed) && in_use < quota - quota / 20 {
             AlarmAction::Deactivate

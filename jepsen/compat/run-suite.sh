@@ -20,7 +20,12 @@ cache="$(cd "$cache" && pwd)"
 results="$(realpath -m -- "${3:-$cache/$name.results}")"
 log="$cache/$name.log"
 dir="$(mktemp -d "${TMPDIR:-/tmp}/compat-$name.XXXXXX")"
-trap '"$here/servers.sh" stop "$dir"' EXIT
+keep=yes # the servers' files, unless all cases pass
+finish() {
+  "$here/servers.sh" stop "$dir"
+  if [ "$keep" = yes ]; then echo "the servers' files are in $dir"; else rm -rf "$dir"; fi
+}
+trap finish EXIT
 
 flags=()
 if "$here/servers.sh" takes "$binary" --watch-progress-notify-interval; then
@@ -38,16 +43,12 @@ go test -C "$here/etcd" -count=1 -timeout 15m ${GOTEST:-} . >"$log" 2>&1 || verd
 passed="$(grep -c ': pass$' "$results" || true)"
 failed="$(grep -c ': fail$' "$results" || true)"
 skipped="$(grep -c ': skip$' "$results" || true)"
-if [ "$verdict" -ne 0 ]; then
+if [ "$verdict" -eq 0 ]; then
+  keep=no
+else
   cat "$log"
-  echo "the servers' files are in $dir"
   # A run that broke off has fewer lines than cases: never report it as passed.
   [ "$failed" -gt 0 ] || failed=1
-else
-  "$here/servers.sh" stop "$dir"
-  rm -rf "$dir"
-  mkdir -p "$dir" # what the trap looks at
-  trap 'rmdir "$dir"' EXIT
 fi
 echo "suite: $(basename -- "$binary"), $count member(s), $((SECONDS - begun)) s, results in $results"
 echo "$passed passed, $failed failed, $skipped skipped"

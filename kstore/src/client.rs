@@ -78,7 +78,8 @@ fn parse_and_run(words: impl IntoIterator<Item = OsString>) -> Result<(), Failur
         .enable_all()
         .build()
         .map_err(|error| Failure::error(format!("start the runtime: {error}")))?;
-    let outcome = runtime.block_on(dispatch(&flags));
+    // One thread for all: nothing here is worth a second.
+    let outcome = tokio::task::LocalSet::new().block_on(&runtime, dispatch(&flags));
     // A thread may still wait for standard input; nothing that it could read matters any more.
     runtime.shutdown_background();
     outcome
@@ -116,7 +117,8 @@ fn commands() -> Command {
 }
 
 async fn dispatch(flags: &ArgMatches) -> Result<(), Failure> {
-    let (name, flags) = flags.subcommand().ok_or_else(|| Failure::new(Exit::Error, "no command"))?;
+    let (name, flags) =
+        flags.subcommand().ok_or_else(|| Failure::new(Exit::Error, "no command"))?;
     if name == "version" {
         say(format!("etcdctl version: {ETCD_VERSION}"))?;
         return say(format!("API version: {API_VERSION}"));
@@ -162,7 +164,9 @@ mod tests {
 
     #[test]
     fn global_flags_may_stand_before_and_behind_the_command() {
-        for words in [&["etcdctl", "-w=json", "get", "k"][..], &["etcdctl", "get", "k", "-w", "json"]] {
+        for words in
+            [&["etcdctl", "-w=json", "get", "k"][..], &["etcdctl", "get", "k", "-w", "json"]]
+        {
             let flags = commands().try_get_matches_from(words).unwrap();
             let (_, get) = flags.subcommand().unwrap();
             assert_eq!(get.get_one::<String>("write-out").unwrap(), "json");

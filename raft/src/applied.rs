@@ -46,7 +46,7 @@ impl Applied {
         };
         for waiter in ready.into_values().flatten() {
             // A waiter that gave up no longer wants to know.
-            drop(waiter.send(()));
+            let _ = waiter.send(());
         }
     }
 
@@ -55,7 +55,7 @@ impl Applied {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.lock();
         if state.index.is_some_and(|i| i >= index) {
-            drop(sender.send(()));
+            let _ = sender.send(());
         } else {
             state.waiting.entry(index).or_default().push(sender);
         }

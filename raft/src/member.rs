@@ -355,7 +355,9 @@ impl Core {
         // Refusals after the hand-over are told here, too: the answer waits until the entry is
         // appended for good or refused, so that the asking member never repeats what may come.
         let (sender, refused) = oneshot::channel();
-        let on_refused = Box::new(move |refused| drop(sender.send(refused)));
+        let on_refused = Box::new(move |refused| {
+            let _ = sender.send(refused);
+        });
         let verdict = if self.engine.leads().is_none() {
             Verdict::NotLeader
         } else {
@@ -449,7 +451,7 @@ impl Member {
                 while let Some(waiting) = core.barrier.take() {
                     let result = core.barrier_round().await;
                     for waiter in waiting {
-                        drop(waiter.send(result));
+                        let _ = waiter.send(result);
                     }
                 }
             }));

@@ -26,17 +26,16 @@
 mod jobs;
 mod net;
 mod runtime;
+mod time;
 mod watch;
 mod world;
 
 pub use jobs::{JobOptions, Latency, SimJobs};
 pub use net::{CallError, Channel, Fate, Handler, LinkOptions, SimNet};
 pub use runtime::{Elapsed, JoinHandle, Killed, MemberRng, SimInstant, SimRuntime, Sleep, Timeout};
+pub use time::{MemberClock, MemberRandom};
 pub use watch::{SimWatch, WatchReceiver, WatchRef, WatchSender};
-pub use world::{
-    HARNESS, MemberClock, MemberRandom, Poll, World, WorldOptions, now, sleep, sleep_until, spawn,
-    spawn_on,
-};
+pub use world::{HARNESS, Poll, World, WorldOptions, now, sleep, sleep_until, spawn, spawn_on};
 
 /// A boxed future that may be spawned.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -90,9 +90,8 @@ pub(crate) async fn with_previous(
     snapshot: Snapshot,
     events: Vec<Event>,
 ) -> Result<Vec<mvccpb::Event>, Status> {
-    let read = move |snapshot: &Snapshot, access: Access| {
-        all_with_previous(snapshot, &events, access)
-    };
+    let read =
+        move |snapshot: &Snapshot, access: Access| all_with_previous(snapshot, &events, access);
     let answer = api.member().read_as_job(snapshot, read).await;
     answer.map_err(|why| error::read_failure(&why))
 }
@@ -153,8 +152,11 @@ mod tests {
     #[test]
     fn a_delete_tells_the_key_and_its_own_revision_only() {
         let kv = event(&record(RecordKind::Delete), None).kv.unwrap();
-        let expected =
-            mvccpb::KeyValue { key: Bytes::from_static(b"k"), mod_revision: 7, ..Default::default() };
+        let expected = mvccpb::KeyValue {
+            key: Bytes::from_static(b"k"),
+            mod_revision: 7,
+            ..Default::default()
+        };
         assert_eq!(kv, expected);
     }
 

@@ -7,9 +7,7 @@ use std::task::{Context, Poll, ready};
 use futures_util::Stream;
 use kstore_mvcc::{KeyRange, Revision};
 use kstore_proto::etcdserverpb::watch_request::RequestUnion;
-use kstore_proto::etcdserverpb::{
-    ResponseHeader, WatchCreateRequest, WatchRequest, WatchResponse,
-};
+use kstore_proto::etcdserverpb::{ResponseHeader, WatchCreateRequest, WatchRequest, WatchResponse};
 use kstore_proto::mvccpb;
 use kstore_raft::{Event, SubscriptionId, WatchItem, WatchStream};
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
@@ -25,7 +23,7 @@ use crate::settings::Settings;
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// See the head of the module.
-pub(crate) struct Session {
+pub struct Session {
     api: Api,
     /// `None` once the client has said all it had to say. Events go on.
     requests: Option<Streaming<WatchRequest>>,
@@ -39,13 +37,19 @@ pub(crate) struct Session {
     /// What is to be sent, in order. See the invariants of the module.
     outbox: VecDeque<WatchResponse>,
     /// Events that wait for their previous values; nothing overtakes them.
-    lookup: Option<(i64, BoxFuture<Result<Vec<mvccpb::Event>, Status>>)>,
+    lookup: Option<Lookup>,
     /// Ticks for the watches that want progress; there is none until one does.
     ticks: Option<Interval>,
     /// Is ready when the leader has been gone for too long, if the client cares.
     lost_leader: Option<BoxFuture<()>>,
     /// How the stream ends after what is in the outbox.
     end: Option<Result<(), Status>>,
+}
+
+/// Events of one watch on their way to their previous values.
+struct Lookup {
+    watch: i64,
+    events: BoxFuture<Result<Vec<mvccpb::Event>, Status>>,
 }
 
 /// One watch of a session.
@@ -93,9 +97,9 @@ impl Session {
 
     /// Takes one step; ready when it did something, pending when there is nothing to do.
     fn step(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some((id, lookup)) = &mut self.lookup {
-            let id = *id;
-            let events = ready!(lookup.as_mut().poll(cx));
+        if let Some(Lookup { watch, events }) = &mut self.lookup {
+            let id = *watch;
+            let events = ready!(events.as_mut().poll(cx));
             self.lookup = None;
             match events {
                 Ok(events) => self.tell(id, events),
@@ -256,8 +260,8 @@ impl Session {
             Some(events) => self.tell(id, events),
             None => {
                 let api = self.api.clone();
-                let lookup = async move { events::with_previous(api, snapshot, wanted).await };
-                self.lookup = Some((id, Box::pin(lookup)));
+                let events = Box::pin(events::with_previous(api, snapshot, wanted));
+                self.lookup = Some(Lookup { watch: id, events });
             }
         }
     }

@@ -62,7 +62,7 @@ async fn health(settings: Settings, flags: &ArgMatches) -> Result<(), Failure> {
     let mut probes = JoinSet::new();
     for endpoint in endpoints(&settings, flags).await? {
         let endpoints = vec![endpoint.clone()];
-        probes.spawn(probe(endpoint, Settings { endpoints, ..settings.clone() }));
+        probes.spawn_local(probe(endpoint, Settings { endpoints, ..settings.clone() }));
     }
     // In the order in which they answered: those that do not come last.
     let mut found = Vec::new();
@@ -83,7 +83,9 @@ async fn probe(endpoint: String, settings: Settings) -> Health {
             begin = Instant::now();
             probe_session(&session).await
         }
-        Err(failure) => return Health { endpoint, took: Default::default(), error: failure.message },
+        Err(failure) => {
+            return Health { endpoint, took: Default::default(), error: failure.message };
+        }
     };
     let (took, error) = error.map_or_else(
         |failure| (begin.elapsed(), failure.message),

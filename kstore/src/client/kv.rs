@@ -8,9 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::{ArgMatches, Command};
 use kstore_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
-use kstore_proto::etcdserverpb::{
-    CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest,
-};
+use kstore_proto::etcdserverpb::{CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest};
 
 use super::arguments::{Flags, number, only_word, switch, text, verb};
 use super::failure::{Exit, Failure};
@@ -131,8 +129,11 @@ pub(crate) fn get_request(flags: &ArgMatches) -> Result<RangeRequest, Failure> {
     let serializable = serializable(flags)?;
     let (key, range_end) = range.map(|range| (range.key, range.end))?;
     let (sort_target, sort_order) = sorting(flags)?;
-    let (min_create_revision, max_create_revision) =
-        bounds(flags, ["min-create-rev", "max-create-rev"], ["getMinCreateRev", "getMaxCreateRev"])?;
+    let (min_create_revision, max_create_revision) = bounds(
+        flags,
+        ["min-create-rev", "max-create-rev"],
+        ["getMinCreateRev", "getMaxCreateRev"],
+    )?;
     let (min_mod_revision, max_mod_revision) =
         bounds(flags, ["min-mod-rev", "max-mod-rev"], ["getMinModRev", "getMaxModRev"])?;
     Ok(RangeRequest {
@@ -214,9 +215,8 @@ pub(crate) fn put_request(flags: &ArgMatches) -> Result<PutRequest, Failure> {
         None => standard_input().ok_or_else(|| Failure::arguments(needs))?,
     };
     let lease = flags.get_one::<String>("lease").map_or("0", String::as_str);
-    let lease = notation::signed(lease, 16).map_err(|why| {
-        Failure::arguments(format!("bad lease ID ({why}), expecting ID in Hex"))
-    })?;
+    let lease = notation::signed(lease, 16)
+        .map_err(|why| Failure::arguments(format!("bad lease ID ({why}), expecting ID in Hex")))?;
     Ok(PutRequest {
         key: key.clone(),
         value,

@@ -124,7 +124,6 @@ pub(crate) async fn renew(
 }
 
 fn lease_id(word: &str) -> Result<i64, Failure> {
-    notation::signed(word, 16).map_err(|why| {
-        Failure::arguments(format!("bad lease ID arg ({why}), expecting ID in Hex"))
-    })
+    notation::signed(word, 16)
+        .map_err(|why| Failure::arguments(format!("bad lease ID arg ({why}), expecting ID in Hex")))
 }

@@ -74,9 +74,8 @@ pub(crate) async fn elect(settings: Settings, flags: &ArgMatches) -> Result<(), 
 
 async fn observe(settings: Settings, name: Bytes) -> Result<(), Failure> {
     let session = Session::open(settings).await?;
-    let rpc = async |wire: Wire, ()| {
-        wire.election().observe(LeaderRequest { name: name.clone() }).await
-    };
+    let rpc =
+        async |wire: Wire, ()| wire.election().observe(LeaderRequest { name: name.clone() }).await;
     let mut leaders = session.stream(None, rpc).await?;
     loop {
         let leader = tokio::select! {
@@ -105,7 +104,7 @@ impl Hold {
         let session = Arc::new(Session::open(settings).await?);
         let rpc = async |wire: Wire, request| wire.lease().lease_grant(request).await;
         let granted = session.write(LeaseGrantRequest { ttl, id: 0 }, rpc).await?;
-        let renewing = tokio::spawn(keep(session.clone(), granted.id, granted.ttl));
+        let renewing = tokio::task::spawn_local(keep(session.clone(), granted.id, granted.ttl));
         Ok(Self { session, lease: granted.id, renewing })
     }
 

@@ -46,15 +46,12 @@ async fn add(settings: Settings, flags: &ArgMatches) -> Result<(), Failure> {
             return Err(Failure::arguments("member name not provided"));
         }
         let urls = words.iter().filter(|word| word.to_lowercase().starts_with("http"));
-        let hints: String =
-            urls.map(|url| format!(", did you mean --peer-urls={url}")).collect();
+        let hints: String = urls.map(|url| format!(", did you mean --peer-urls={url}")).collect();
         return Err(Failure::arguments(format!("too many arguments{hints}")));
     };
     let peer_urls = peer_urls(flags)?;
-    let request = MemberAddRequest {
-        peer_ur_ls: split(&peer_urls),
-        is_learner: flags.on("learner"),
-    };
+    let request =
+        MemberAddRequest { peer_ur_ls: split(&peer_urls), is_learner: flags.on("learner") };
     let session = Session::open(settings).await?;
     let rpc = async |wire: Wire, request| wire.cluster().member_add(request).await;
     let answer = session.write(request, rpc).await?;

@@ -345,7 +345,8 @@ mod tests {
 
     #[test]
     fn what_was_quoted_is_unquoted_to_the_same_bytes() {
-        for bytes in [&b"plain"[..], b"a\"b\\c\n\t\x00\x7f", "grüße €\u{1f600}".as_bytes(), b"\xff\xfe"]
+        for bytes in
+            [&b"plain"[..], b"a\"b\\c\n\t\x00\x7f", "grüße €\u{1f600}".as_bytes(), b"\xff\xfe"]
         {
             let quoted = quote(bytes);
             assert_eq!(unquote(&quoted), Some((bytes.to_vec(), "")), "{quoted}");

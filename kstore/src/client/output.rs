@@ -15,12 +15,12 @@
 
 use std::io::{self, Write};
 
-pub(crate) use fields::Fields;
-pub(crate) use json::Json;
 pub(crate) use auth::{Done, Role, User};
 pub(crate) use cluster::{
     Added, Changed, Downgraded, EndpointHash, EndpointStatus, Health, Moved, alarm_name,
 };
+pub(crate) use fields::Fields;
+pub(crate) use json::Json;
 pub(crate) use lease::{Remaining, Revoked};
 pub(crate) use table::Table;
 

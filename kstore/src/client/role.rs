@@ -5,8 +5,8 @@ use clap::{ArgMatches, Command};
 use kstore_proto::authpb::Permission;
 use kstore_proto::authpb::permission::Type;
 use kstore_proto::etcdserverpb::{
-    AuthRoleAddRequest, AuthRoleDeleteRequest, AuthRoleGetRequest,
-    AuthRoleGrantPermissionRequest, AuthRoleListRequest, AuthRoleRevokePermissionRequest,
+    AuthRoleAddRequest, AuthRoleDeleteRequest, AuthRoleGetRequest, AuthRoleGrantPermissionRequest,
+    AuthRoleListRequest, AuthRoleRevokePermissionRequest,
 };
 
 use super::arguments::{Flags, family, no_words, only_word, switch, verb};
@@ -106,7 +106,8 @@ const GRANT_NEEDS: &str =
     "role grant command requires role name, permission type, and key [endkey] as its argument";
 
 async fn revoke(settings: Settings, flags: &ArgMatches) -> Result<(), Failure> {
-    let needs = "role revoke-permission command requires role name and key [endkey] as its argument";
+    let needs =
+        "role revoke-permission command requires role name and key [endkey] as its argument";
     let words = flags.words();
     let [role, keys @ ..] = &words[..] else {
         return Err(Failure::arguments(needs));
@@ -118,8 +119,9 @@ async fn revoke(settings: Settings, flags: &ArgMatches) -> Result<(), Failure> {
     let Range { key, end: range_end } = permission_range(keys, flags)?;
     let line = match &range_end[..] {
         b"" => [b"Permission of key ", &shown[..], b" is revoked from role "].concat(),
-        b"\0" => [b"Permission of range [", &shown[..], b", <open ended> is revoked from role "]
-            .concat(),
+        b"\0" => {
+            [b"Permission of range [", &shown[..], b", <open ended> is revoked from role "].concat()
+        }
         end => {
             [b"Permission of range [", &shown[..], b", ", end, b") is revoked from role "].concat()
         }

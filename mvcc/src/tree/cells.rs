@@ -354,7 +354,11 @@ impl Cells {
         self.dead += cell.length;
         self.slots.remove(index);
         self.trail = Trail::default();
-        numbers.map(|number| self.refs[usize::from(number?)].take())
+        let freed = numbers.map(|number| self.refs[usize::from(number?)].take());
+        if self.is_empty() {
+            *self = Self::default();
+        }
+        freed
     }
 
     /// Moves the cells from `index` on into a page of their own. Both prefixes become as long as
@@ -368,30 +372,49 @@ impl Cells {
     }
 
     /// Where to split a page that the insert at `inserted` made too large: at least one cell on
-    /// each side. Inserts in a row leave the larger side full behind them; others get halves.
+    /// each side.
     pub(super) fn split_index(&self, inserted: usize) -> usize {
-        let total = self.heap.len() - self.dead;
-        let (mut before, mut half) = (0, None);
-        let mut before_inserted = 0;
-        for index in 0..self.len() {
-            if index == inserted {
-                before_inserted = before;
-            }
-            before += self.cell(index).length;
-            if half.is_none() && before * 2 >= total {
-                half = Some(index + 1);
-            }
-        }
         let at_fresh_end = self.trail.inserts == 1 && inserted + 1 == self.len();
-        let in_a_row = self.trail.run >= RUN || at_fresh_end;
-        let index = if !in_a_row {
-            half.unwrap_or(inserted)
-        } else if before_inserted * 2 >= total - self.cell(inserted).length {
-            inserted
+        let index = if self.trail.run >= RUN || at_fresh_end {
+            self.split_index_in_a_row(inserted)
         } else {
-            inserted + 1
+            self.split_index_in_halves()
         };
         index.clamp(1, self.len() - 1)
+    }
+
+    /// Where both sides get as many bytes.
+    fn split_index_in_halves(&self) -> usize {
+        let total = self.heap.len() - self.dead;
+        let mut before = 0;
+        for index in 0..self.len() {
+            before += self.cell(index).length;
+            if before * 2 >= total {
+                return index + 1;
+            }
+        }
+        self.len()
+    }
+
+    /// Where inserts in a row go on in a page with room, and leave full ones behind. The insert
+    /// goes with the smaller side; or with the larger one if that shrinks well without the other,
+    /// as revisions of one key do when they part from other keys.
+    fn split_index_in_a_row(&self, inserted: usize) -> usize {
+        let total = self.heap.len() - self.dead;
+        let before = self.tight_len(0..inserted);
+        let behind = self.tight_len(inserted + 1..self.len());
+        let (with_smaller, with_larger, larger) = if before >= behind {
+            (inserted, inserted + 1, self.tight_len(0..inserted + 1))
+        } else {
+            (inserted + 1, inserted, self.tight_len(inserted..self.len()))
+        };
+        if larger * 4 <= total * 3 { with_larger } else { with_smaller }
+    }
+
+    /// How many bytes some cells take in a page of their own, roughly.
+    fn tight_len(&self, range: Range<usize>) -> usize {
+        let gain = self.tight_prefix(range.clone()).saturating_sub(self.prefix.len());
+        range.map(|index| self.cell(index).length - gain).sum()
     }
 
     /// How many bytes the cells of `self` and then those of `right` would take in one page.
@@ -429,7 +452,6 @@ impl Cells {
         if self.dead * 8 > self.heap.len() {
             let mut copy = self.copy_range(0..self.len(), self.prefix.len());
             copy.trail = self.trail;
-            assert_eq!(copy.encoded_len(), self.encoded_len(), "{self:?} {copy:?}");
             return copy;
         }
         let mut heap = Vec::with_capacity(self.heap.len() + SLACK);

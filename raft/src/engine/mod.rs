@@ -16,6 +16,8 @@ mod config;
 mod log_store;
 mod network;
 mod state_machine;
+#[cfg(test)]
+mod suite;
 mod types;
 mod wire;
 
@@ -354,7 +356,7 @@ impl<R: AsyncRuntime> Engine for OpenRaft<R> {
         let mut receiver = self.raft.server_metrics();
         Box::pin(async move {
             // The sender is gone when the engine has ended: that is a change, too.
-            drop(receiver.changed().await);
+            let _ = receiver.changed().await;
         })
     }
 

@@ -16,8 +16,9 @@ use std::time::Duration;
 use openraft_rt::{AsyncRuntime, Oneshot, OneshotSender, OptionalSend};
 use openraft_rt_tokio::{TokioMpsc, TokioMutex, TokioOneshot};
 
+use super::time::{Timer, nanos};
 use super::watch::SimWatch;
-use super::world::{self, Timer, World, WorldOptions};
+use super::world::{self, World, WorldOptions};
 
 /// A runtime whose time, order and chance come from a [`World`].
 #[derive(Debug)]
@@ -114,10 +115,6 @@ impl<F: Future> Future for Timeout<F> {
 /// A moment by the clock of the member that asked, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SimInstant(u64);
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
 
 impl Add<Duration> for SimInstant {
     type Output = Self;

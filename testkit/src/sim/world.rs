@@ -10,25 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll as TaskPoll, Wake, Waker};
 use std::time::Duration;
 
-use kstore_host::{Clock, Random};
-
 use super::BoxFuture;
 use super::runtime::Sleep;
+use super::time::{MemberClock, MemberRandom, MemberTime, Timer, nanos};
 use crate::Prng;
 use crate::prng::{mix, mix_bytes};
 
 /// The member number of whatever is not a member: clients, nemesis, checkers.
 pub const HARNESS: u64 = 0;
-
-/// The wall clock at the start of every world: 2026-01-01 UTC.
-const WALL_ORIGIN: Duration = Duration::from_secs(1_767_225_600);
-
-/// What every member's monotonic clock shows at the start: far enough from zero that code may
-/// subtract from it.
-const LOCAL_ORIGIN: u64 = 1_000_000_000_000_000;
-
-/// Parts in a million: the rate of a clock that runs true.
-const TRUE_RATE: u64 = 1_000_000;
 
 type TaskId = u64;
 
@@ -90,44 +79,10 @@ impl Wake for TaskWaker {
     }
 }
 
-/// How a member's clocks run.
-#[derive(Debug, Clone)]
-struct MemberTime {
-    /// The member's time was `local` when the world's was `world`, and runs at `rate` since.
-    world: u64,
-    local: u64,
-    /// In parts per million of true.
-    rate: u64,
-    /// Added to the member's calendar.
-    wall_offset: i64,
-    prng: Prng,
-}
-
-impl MemberTime {
-    fn local_at(&self, world: u64) -> u64 {
-        self.local + scaled(world.saturating_sub(self.world), self.rate, TRUE_RATE)
-    }
-
-    /// The first moment of the world at which the member's clock shows `local` or more.
-    fn world_at(&self, local: u64) -> u64 {
-        let ahead = local.saturating_sub(self.local);
-        self.world.saturating_add(scaled(ahead, TRUE_RATE, self.rate).saturating_add(1))
-    }
-}
-
-fn scaled(value: u64, times: u64, over: u64) -> u64 {
-    let wide = u128::from(value) * u128::from(times) / u128::from(over);
-    u64::try_from(wide).unwrap_or(u64::MAX)
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-struct State {
+pub(super) struct State {
     options: WorldOptions,
     /// Nanoseconds since the world began; only grows.
-    now: u64,
+    pub(super) now: u64,
     tasks: BTreeMap<TaskId, Task>,
     next_task: TaskId,
     /// Tasks that could run now.
@@ -135,8 +90,8 @@ struct State {
     /// Tasks that could run, were their member not paused.
     parked: Vec<TaskId>,
     /// By due time, then in order of registration.
-    timers: BTreeMap<(u64, u64), Waker>,
-    next_timer: u64,
+    pub(super) timers: BTreeMap<(u64, u64), Waker>,
+    pub(super) next_timer: u64,
     members: BTreeMap<u64, MemberTime>,
     paused: BTreeSet<u64>,
     /// A member whose tasks are being dropped: what it spawns meanwhile is dropped too.
@@ -148,15 +103,9 @@ struct State {
 }
 
 impl State {
-    fn member(&mut self, member: u64) -> &mut MemberTime {
+    pub(super) fn member(&mut self, member: u64) -> &mut MemberTime {
         let (now, prng) = (self.now, &self.prng);
-        self.members.entry(member).or_insert_with(|| MemberTime {
-            world: now,
-            local: LOCAL_ORIGIN + now,
-            rate: TRUE_RATE,
-            wall_offset: 0,
-            prng: prng.split(member),
-        })
+        self.members.entry(member).or_insert_with(|| MemberTime::from(now, prng.split(member)))
     }
 
     fn fire_timers(&mut self) -> Vec<Waker> {
@@ -175,14 +124,20 @@ impl State {
     }
 }
 
-struct Shared {
+pub(super) struct Shared {
     state: Mutex<State>,
     /// Tasks woken since the last step. Apart from the state, so that waking never waits for it.
     woken: Mutex<Vec<TaskId>>,
 }
 
+impl Debug for Shared {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shared")
+    }
+}
+
 impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -502,10 +457,7 @@ impl World {
         assert!(rate > 0, "a clock that stands still never fires a timer");
         let mut state = self.shared.state();
         let now = state.now;
-        let time = state.member(member);
-        time.local = time.local_at(now);
-        time.world = now;
-        time.rate = rate;
+        state.member(member).set_rate(now, rate);
     }
 
     /// Moves `member`'s calendar, and only its calendar, to `offset` nanoseconds from true.
@@ -630,94 +582,4 @@ pub(super) async fn yield_now() {
         TaskPoll::Pending
     })
     .await;
-}
-
-/// A moment of a world, to be woken at. Dropping it takes the alarm back.
-#[derive(Debug)]
-pub(super) struct Timer {
-    world: Weak<Shared>,
-    due: u64,
-    /// Where it stands among the world's timers, while it does.
-    key: Option<(u64, u64)>,
-}
-
-impl Debug for Shared {
-    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Shared")
-    }
-}
-
-impl Timer {
-    pub(super) fn poll(&mut self, context: &Context<'_>) -> TaskPoll<()> {
-        // A world that is gone wakes nobody.
-        let Some(world) = self.world.upgrade() else { return TaskPoll::Pending };
-        let mut state = world.state();
-        let old = self.key.take().and_then(|key| state.timers.remove(&key));
-        let result = if state.now >= self.due {
-            TaskPoll::Ready(())
-        } else {
-            let key = (self.due, state.next_timer);
-            state.next_timer += 1;
-            state.timers.insert(key, context.waker().clone());
-            self.key = Some(key);
-            TaskPoll::Pending
-        };
-        drop(state);
-        drop(old);
-        result
-    }
-}
-
-impl Drop for Timer {
-    fn drop(&mut self) {
-        if let (Some(key), Some(world)) = (self.key, self.world.upgrade()) {
-            let waker = world.state().timers.remove(&key);
-            drop(waker);
-        }
-    }
-}
-
-/// A member's clock, as its code sees it through `host::Clock`.
-#[derive(Debug, Clone)]
-pub struct MemberClock {
-    world: Weak<Shared>,
-    member: u64,
-}
-
-impl MemberClock {
-    fn read(&self) -> (u64, i64) {
-        let Some(world) = self.world.upgrade() else { return (LOCAL_ORIGIN, 0) };
-        let mut state = world.state();
-        let now = state.now;
-        let time = state.member(self.member);
-        (time.local_at(now), time.wall_offset)
-    }
-}
-
-impl Clock for MemberClock {
-    fn monotonic(&self) -> Duration {
-        Duration::from_nanos(self.read().0)
-    }
-
-    fn wall(&self) -> Duration {
-        let (local, offset) = self.read();
-        let passed = local.saturating_sub(LOCAL_ORIGIN).saturating_add_signed(offset);
-        WALL_ORIGIN + Duration::from_nanos(passed)
-    }
-}
-
-/// A member's source of chance, as its code sees it through `host::Random`.
-#[derive(Debug, Clone)]
-pub struct MemberRandom {
-    world: Weak<Shared>,
-    member: u64,
-}
-
-impl Random for MemberRandom {
-    fn fill(&self, bytes: &mut [u8]) {
-        match self.world.upgrade() {
-            Some(world) => world.state().member(self.member).prng.fill(bytes),
-            None => bytes.fill(0),
-        }
-    }
 }

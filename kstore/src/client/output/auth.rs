@@ -157,7 +157,8 @@ impl Answer for AuthRoleListResponse {
 
     fn fields(&self, style: Style) -> Option<Fields> {
         let mut fields = Fields::headed(style, self.header.as_ref());
-        let quoted = |role: &String| format!(" {}", crate::client::notation::quote(role.as_bytes()));
+        let quoted =
+            |role: &String| format!(" {}", crate::client::notation::quote(role.as_bytes()));
         let roles: String = self.roles.iter().map(quoted).collect();
         fields.line(&format!("\"Roles\" :{roles}"));
         Some(fields)

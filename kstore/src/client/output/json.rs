@@ -183,9 +183,6 @@ mod tests {
     #[test]
     fn text_is_escaped_so_that_it_is_safe_inside_of_html() {
         let text = Json::from("<a href=\"x\">&\n\u{1}\u{2028}é");
-        assert_eq!(
-            text.to_string(),
-            "\"\\u003ca href=\\\"x\\\"\\u003e\\u0026\\n\\u0001\\u2028é\""
-        );
+        assert_eq!(text.to_string(), "\"\\u003ca href=\\\"x\\\"\\u003e\\u0026\\n\\u0001\\u2028é\"");
     }
 }

