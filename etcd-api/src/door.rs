@@ -94,7 +94,7 @@ impl Door {
 }
 
 /// Generated services are always ready and never fail.
-async fn call<S>(service: &S, request: Request<Incoming>) -> Response<Body>
+pub(crate) async fn call<S>(service: &S, request: Request<Incoming>) -> Response<Body>
 where
     S: Clone + tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
 {

@@ -19,6 +19,8 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use kstore_proto::peer::peer_server::PeerServer;
+use kstore_raft::peer::tonic_net::PeerService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -28,7 +30,7 @@ use tokio_rustls::TlsAcceptor;
 use tonic::body::Body;
 
 use crate::api::Api;
-use crate::door::Door;
+use crate::door::{self, Door};
 use crate::pages;
 use crate::tls::Tls;
 
@@ -71,6 +73,8 @@ pub struct Listener {
 pub enum Serves {
     /// Everything.
     Clients(Arc<Door>),
+    /// The messages of other members, and nothing else.
+    Peers(Arc<PeerServer<PeerService>>),
     /// Health, version and metrics only.
     Pages(Api),
 }
@@ -174,10 +178,12 @@ async fn talk<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let api = match &serves {
-        Serves::Clients(door) => door.api().clone(),
-        Serves::Pages(api) => api.clone(),
+        Serves::Clients(door) => Some(door.api().clone()),
+        Serves::Peers(_) | Serves::Pages(_) => None,
     };
-    api.metrics().connections.up();
+    if let Some(api) = &api {
+        api.metrics().connections.up();
+    }
     let service = service_fn(move |request| {
         let serves = serves.clone();
         async move { Ok::<_, Infallible>(answer(&serves, request).await) }
@@ -194,12 +200,15 @@ async fn talk<S>(
     if let Err(error) = ended {
         tracing::trace!(%error, "connection ended");
     }
-    api.metrics().connections.down();
+    if let Some(api) = api {
+        api.metrics().connections.down();
+    }
 }
 
 async fn answer(serves: &Serves, request: Request<Incoming>) -> Response<Body> {
     match serves {
         Serves::Clients(door) => door.answer(request).await,
+        Serves::Peers(peers) => door::call(&**peers, request).await,
         Serves::Pages(api) => pages::answer(api, &request).await,
     }
 }

@@ -22,6 +22,6 @@ mod random;
 pub mod threads;
 
 pub use clock::Clock;
-pub use disk::{Disk, DirectoryLock, Entry, File, OpenMode};
+pub use disk::{DirectoryLock, Disk, Entry, File, OpenMode};
 pub use jobs::{Job, Jobs, Lane, Overloaded};
 pub use random::Random;

@@ -36,6 +36,20 @@ pub fn usage() -> Option<Usage> {
     })
 }
 
+/// Lets this process open as many files and sockets as its user may.
+///
+/// # Errors
+/// The operating system's.
+pub fn raise_open_files() -> std::io::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return Ok(());
+    }
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    Ok(setrlimit(Resource::Nofile, raised)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

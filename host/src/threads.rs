@@ -76,8 +76,7 @@ impl ThreadJobs {
     /// waiting.
     #[must_use]
     pub fn new(threads: usize, queue: usize) -> Self {
-        let state =
-            PoolState { waiting: VecDeque::new(), started: 0, idle: 0, closed: false };
+        let state = PoolState { waiting: VecDeque::new(), started: 0, idle: 0, closed: false };
         let pool = Pool { state: Mutex::new(state), wake: Condvar::new(), threads, queue };
         Self { pool: Arc::new(pool) }
     }

@@ -43,7 +43,8 @@ pub(crate) trait Spread {
 
 impl<K: Ord + Copy + Spread, V: Clone> Cache<K, V> {
     pub(crate) fn new(bytes: usize) -> Self {
-        let shard = || Mutex::new(Shard { slots: BTreeMap::new(), ring: VecDeque::new(), bytes: 0 });
+        let shard =
+            || Mutex::new(Shard { slots: BTreeMap::new(), ring: VecDeque::new(), bytes: 0 });
         Self { shards: std::array::from_fn(|_| shard()), shard_bytes: bytes / SHARDS }
     }
 

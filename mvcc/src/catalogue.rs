@@ -71,8 +71,7 @@ impl SegmentRow {
 /// The sealed segments in a catalogue, in order of their numbers.
 pub(crate) fn segments(tree: &Tree, pages: &PageStore) -> Result<Vec<SegmentRow>, ReadError> {
     let mut rows = Vec::new();
-    let mut cursor =
-        tree.cursor(pages, Access::Disk, std::ops::Bound::Included(&[SEGMENT][..]))?;
+    let mut cursor = tree.cursor(pages, Access::Disk, std::ops::Bound::Included(&[SEGMENT][..]))?;
     while let Some((key, value)) = cursor.next()? {
         if key.first() != Some(&SEGMENT) {
             break;

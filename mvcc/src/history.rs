@@ -95,9 +95,8 @@ pub(crate) fn hash_kv(snapshot: &Snapshot, at: Revision) -> Result<u32, ReadErro
             }
         }
         let id = cell.record(key.revision);
-        let record = look
-            .record(id)?
-            .ok_or_else(|| inconsistent(format!("record {id} is missing")))?;
+        let record =
+            look.record(id)?.ok_or_else(|| inconsistent(format!("record {id} is missing")))?;
         hasher.update(&id.revision.0.to_le_bytes());
         hasher.update(&id.sub.0.to_le_bytes());
         hasher.update(&[record.kind.code()]);

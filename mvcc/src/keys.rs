@@ -253,7 +253,17 @@ mod tests {
     #[test]
     fn tree_order_is_key_order_then_newest_first() {
         let keys: [&[u8]; 12] = [
-            b"", b"\0", b"\0\0", b"\0\x01", b"\0\xff", b"\x01", b"a", b"a\0", b"a\0b", b"ab", b"b",
+            b"",
+            b"\0",
+            b"\0\0",
+            b"\0\x01",
+            b"\0\xff",
+            b"\x01",
+            b"a",
+            b"a\0",
+            b"a\0b",
+            b"ab",
+            b"b",
             b"\xff\xff",
         ];
         let mut encoded = Vec::new();
@@ -308,10 +318,7 @@ mod tests {
             Cell { sub: Sub(0), state: CellState::Tombstone },
             Cell { sub: Sub(900), state: CellState::Tombstone },
             Cell { sub: Sub(0), state: CellState::Live(live) },
-            Cell {
-                sub: Sub(3),
-                state: CellState::Live(Live { lease: Some(LeaseId(-1)), ..live }),
-            },
+            Cell { sub: Sub(3), state: CellState::Live(Live { lease: Some(LeaseId(-1)), ..live }) },
         ] {
             let mut out = Vec::new();
             cell.encode(Revision(12), &mut out);

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::keys::{Cell, CellKey, CellState, Live, key_prefix, range_bounds, user_key, with_revision};
+use crate::keys::{
+    Cell, CellKey, CellState, Live, key_prefix, range_bounds, user_key, with_revision,
+};
 use crate::log::readers::Log;
 use crate::log::writer::LogWriter;
 use crate::tree::{Cursor, PageStore, Tree};
@@ -75,11 +77,7 @@ impl<'a> Look<'a> {
     }
 
     /// The key at a revision, without its value.
-    pub(crate) fn visible(
-        &self,
-        key: &[u8],
-        at: Revision,
-    ) -> Result<Option<Visible>, ReadError> {
+    pub(crate) fn visible(&self, key: &[u8], at: Revision) -> Result<Option<Visible>, ReadError> {
         Ok(match self.newest(key_prefix(key), at)? {
             Some((id, Cell { state: CellState::Live(live), .. })) => Some(Visible { id, live }),
             _ => None,
@@ -116,11 +114,7 @@ impl<'a> Look<'a> {
     }
 
     /// Answers a query whose revision was checked.
-    pub(crate) fn range(
-        &self,
-        query: &RangeQuery,
-        at: Revision,
-    ) -> Result<RangeAnswer, ReadError> {
+    pub(crate) fn range(&self, query: &RangeQuery, at: Revision) -> Result<RangeAnswer, ReadError> {
         let mut answer = RangeAnswer::default();
         let limit = query.limit.unwrap_or(u64::MAX);
         self.each_visible(&query.range, at, |prefix, visible| {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::PageOptions;
+
 /// Sizes and triggers. The defaults are production's; tests and the simulator take
 /// [`Options::tiny`], so that rare paths become common.
 #[derive(Debug, Clone)]
@@ -23,7 +25,8 @@ pub struct Options {
     /// How many log segments are kept open for reading.
     pub open_segments: usize,
 
-    // pages: PageOptions,
+    /// The sizes of tree pages and of the files that they lie in.
+    pub pages: PageOptions,
     /// Bytes of tree pages that may be dirty: [`crate::Store::pressure`] reports against this,
     /// and a quarter of it is the trigger of a checkpoint.
     pub dirty_budget: u64,
@@ -43,7 +46,7 @@ impl Default for Options {
             record_cache_bytes: 64 << 20,
             footer_cache_bytes: 16 << 20,
             open_segments: 256,
-
+            pages: PageOptions::default(),
             dirty_budget: 512 << 20,
             checkpoint_log_bytes: 256 << 20,
             checkpoint_interval: Duration::from_secs(60),
@@ -63,7 +66,7 @@ impl Options {
             record_cache_bytes: 32 << 10,
             footer_cache_bytes: 16 << 10,
             open_segments: 4,
-
+            pages: PageOptions::tiny(),
             dirty_budget: 256 << 10,
             checkpoint_log_bytes: 128 << 10,
             checkpoint_interval: Duration::from_secs(5),

@@ -256,8 +256,7 @@ impl RootFile {
             let at = SLOT * usize::try_from(slot_of(root.generation)).expect("one of four");
             bytes[at..at + SLOT].copy_from_slice(&root.encode());
         }
-        let file =
-            disk.open(&path, OpenMode::CreateNew).map_err(OpenError::io("create", &path))?;
+        let file = disk.open(&path, OpenMode::CreateNew).map_err(OpenError::io("create", &path))?;
         file.write_at(&bytes, 0).map_err(OpenError::io("write", &path))?;
         file.sync().map_err(OpenError::io("sync", &path))?;
         Ok(Self { file })

@@ -13,7 +13,7 @@ use crate::keys::table_key;
 use crate::log::readers::Log;
 use crate::log::writer::LogEnd;
 use crate::look::Look;
-use crate::tree::{PageStore, Tree};
+use crate::tree::{FileNumber, PageStore, Tree};
 use crate::{
     Access, ChainHash, HistoryLimit, HistoryPage, KeyRange, KeyValue, Position, RangeAnswer,
     RangeQuery, ReadError, Record, RecordId, Revision, Table,
@@ -31,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) log: Arc<Log>,
     /// What the page files weigh, as of the last checkpoint.
     pub(crate) page_bytes: AtomicU64,
+    /// The number of the first page file that this process makes.
+    pub(crate) first_page_file: FileNumber,
 }
 
 /// One published state. Nothing in it ever changes.

@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::checkpoint::Checkpoint;
 use crate::log::writer::LogWriter;
 use crate::look::Look;
-use crate::root::{Root, RootFile};
+use crate::root::Root;
 use crate::snapshot::{Shared, View};
 use crate::sweep::Sweep;
 use crate::tree::Tree;
@@ -104,11 +104,9 @@ impl Store {
     /// The state of a root whose files are open.
     pub(crate) fn at_root(
         root: &Root,
-        second: Option<Root>,
         shared: Arc<Shared>,
         log: LogWriter,
-        root_file: RootFile,
-        checkpoint: impl FnOnce(RootFile, Root, Option<Root>) -> Checkpoint,
+        checkpoint: Checkpoint,
         options: Options,
     ) -> Self {
         let last = root.log.last.filter(|last| last.revision == root.revision);
@@ -142,7 +140,7 @@ impl Store {
             sweep: Sweep::new(root.swept, root.dead_bytes),
             reader: Reader::new(Arc::clone(&published)),
             published,
-            checkpoint: checkpoint(root_file, *root, second),
+            checkpoint,
         }
     }
 

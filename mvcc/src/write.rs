@@ -215,10 +215,7 @@ impl<'a> Write<'a> {
     }
 
     /// Many keys, as [`crate::Snapshot::range`].
-    pub fn range(
-        &self,
-        query: &RangeQuery,
-    ) -> Result<Result<RangeAnswer, ReadError>, Fatal> {
+    pub fn range(&self, query: &RangeQuery) -> Result<Result<RangeAnswer, ReadError>, Fatal> {
         match readable(query.at, self.revision(), self.compacted()) {
             Ok(at) => Ok(Ok(self.store.look().range(query, at)?)),
             Err(refused) => Ok(Err(refused)),

@@ -42,6 +42,9 @@ pub use faults::{Applied, Errno, Fault, OpKind, Operation, Repeat, Trouble, When
 
 use state::{InodeId, State, Verdict, crashed};
 
+const EBADF: i32 = 9;
+const EINVAL: i32 = 22;
+
 /// What [`Disk::free_space`] answers on a disk without a capacity: one tebibyte.
 const PLENTY: u64 = 1 << 40;
 
@@ -354,11 +357,12 @@ impl Drop for SimFile {
 }
 
 impl SimFile {
-    fn must_be_writable(&self) -> io::Result<()> {
+    /// Fails as Linux does, with `errno`, on a file that was opened for reading.
+    fn must_be_writable(&self, errno: i32) -> io::Result<()> {
         if self.writable {
             return Ok(());
         }
-        Err(io::Error::from(io::ErrorKind::PermissionDenied))
+        Err(io::Error::from_raw_os_error(errno))
     }
 }
 
@@ -370,7 +374,7 @@ impl File for SimFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.must_be_writable()?;
+        self.must_be_writable(EBADF)?;
         let length = bytes.len() as u64;
         let call = Call { kind: OpKind::Write, path: &self.path, offset, length };
         let spoil = |s: &mut State| s.fail_write(self.id, bytes, offset);
@@ -383,13 +387,13 @@ impl File for SimFile {
     }
 
     fn allocate(&self, length: u64) -> io::Result<()> {
-        self.must_be_writable()?;
+        self.must_be_writable(EBADF)?;
         let call = Call { kind: OpKind::Allocate, path: &self.path, offset: 0, length };
         self.disk.operate(&call, |s| s.allocate(self.id, length), Some(()), |_| ())
     }
 
     fn set_length(&self, length: u64) -> io::Result<()> {
-        self.must_be_writable()?;
+        self.must_be_writable(EINVAL)?;
         let call = Call { kind: OpKind::SetLength, path: &self.path, offset: 0, length };
         self.disk.operate(&call, |s| s.set_length(self.id, length), Some(()), |_| ())
     }

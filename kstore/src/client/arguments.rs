@@ -149,9 +149,9 @@ pub(crate) fn misuse(error: &clap::Error) -> Result<Failure, String> {
         Some(ContextValue::String(text)) => text.as_str(),
         _ => "",
     };
-    // `--limit <number>` and `-w, --write-out <text>` name the flag `--limit` and `--write-out`.
+    // `--limit <number>`, `--prefix[=<bool>]`, `-w, --write-out <text>`: only the name counts.
     let flag = context(ContextKind::InvalidArg);
-    let name = flag.split(' ').find(|part| part.starts_with("--")).unwrap_or(flag);
+    let name = flag.split([' ', '[', '=']).find(|part| part.starts_with("--")).unwrap_or(flag);
     let hint = "Run with --help for usage.";
     let message = match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {

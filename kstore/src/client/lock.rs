@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -214,8 +215,16 @@ async fn execute(exec: Vec<Bytes>, key: Bytes, revision: i64) -> Result<(), Fail
         Some(0) => Ok(()),
         Some(code) => Err(Failure {
             code: u8::try_from(code).unwrap_or(Exit::Error as u8),
-            message: format!("exit status {code}"),
+            message: ending(status),
         }),
-        None => Err(Failure::error(status)),
+        None => Err(Failure::error(ending(status))),
+    }
+}
+
+/// How a command ended that did not end well.
+pub(crate) fn ending(status: ExitStatus) -> String {
+    match status.code() {
+        Some(code) => format!("exit status {code}"),
+        None => status.to_string(),
     }
 }

@@ -66,9 +66,8 @@ pub(crate) async fn auth(settings: Settings, flags: &ArgMatches) -> Result<(), F
 /// Gives the user `root` the role of that name if that is all that is missing.
 async fn enable(session: &Session) -> Result<(), Failure> {
     let enable = async |wire: Wire, request| wire.auth().auth_enable(request).await;
-    let missing = match session.write(AuthEnableRequest {}, enable).await {
-        Ok(_) => return Ok(()),
-        Err(failure) => failure,
+    let Err(missing) = session.write(AuthEnableRequest {}, enable).await else {
+        return Ok(());
     };
     if missing.message != "etcdserver: root user does not have root role" {
         return Err(missing);

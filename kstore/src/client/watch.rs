@@ -27,15 +27,17 @@ use kstore_proto::etcdserverpb::{
 };
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Status, Streaming};
 
 use super::arguments::{Flags, number, switch, verb};
 use super::failure::{self, Exit, Failure};
 use super::keys::{OPEN, Range, Widening};
+use super::lock;
 use super::notation;
 use super::output::{complain, print, say};
-use super::session::{Session, Wire, is_stale_login};
+use super::session::{Effect, Session, Wire, is_stale_login};
 use super::settings::Settings;
 
 /// Requests that wait for the stream. A person types them; at the bound, typing waits.
@@ -67,6 +69,11 @@ pub(crate) async fn run(settings: Settings, flags: &ArgMatches) -> Result<(), Fa
         let session = Session::open(settings).await?;
         let lines = BufReader::new(tokio::io::stdin()).lines();
         return Watches::new(session).follow(Input::Lines(lines, variables)).await;
+    }
+    if std::env::args_os().next_back().is_some_and(|last| last == "--") {
+        return Err(Failure::arguments(
+            "bad number of arguments (found separator --, but no commands)",
+        ));
     }
     let follower = Follower::parse(flags, &variables)?;
     let session = Session::open(settings).await?;
@@ -192,17 +199,19 @@ struct Stream {
 }
 
 impl Stream {
-    async fn open(session: &Session) -> Result<Self, Failure> {
-        let rpc = async |wire: Wire, ()| {
+    /// Opens a stream that begins with some requests: a server does not answer before the first.
+    async fn open(session: &Session, first: Vec<WatchRequest>) -> Result<Self, Failure> {
+        let rpc = async |wire: Wire, first: Vec<WatchRequest>| {
             let (requests, queue) = mpsc::channel(REQUESTS);
-            let mut request = Request::new(ReceiverStream::new(queue));
+            let first = tokio_stream::iter(first).chain(ReceiverStream::new(queue));
+            let mut request = Request::new(first);
             // A member that lost its leader ends the stream instead of keeping silent.
             let yes = tonic::metadata::MetadataValue::from_static("true");
             request.metadata_mut().insert("hasleader", yes);
             let responses = wire.watch().watch(request).await?;
             Ok(responses.map(|responses| Self { requests, responses }))
         };
-        session.stream(None, rpc).await
+        session.call(None, Effect::Reads, first, rpc).await
     }
 
     /// Sends a request. A stream that broke shows it when it is read.
@@ -228,6 +237,11 @@ impl Watches {
     /// Prints until there is nothing left to follow.
     async fn follow(mut self, mut input: Input) -> Result<(), Failure> {
         loop {
+            while self.waiting.is_empty() && self.running.is_empty() {
+                if let Some(line) = input.next().await? {
+                    self.obey(&line, None, &input).await?;
+                }
+            }
             let stream = self.open().await?;
             let broken = self.follow_stream(stream, &mut input).await?;
             if !matches!(broken.code(), Code::Unavailable | Code::Internal)
@@ -244,15 +258,12 @@ impl Watches {
 
     /// Opens a stream and asks for every watch again.
     async fn open(&mut self) -> Result<Stream, Failure> {
-        let stream = Stream::open(&self.session).await?;
         let running = std::mem::take(&mut self.running);
         for follower in running.into_values().rev() {
             self.waiting.push_front(follower);
         }
-        for follower in &self.waiting {
-            stream.send(follower.create()).await;
-        }
-        Ok(stream)
+        let first = self.waiting.iter().map(Follower::create).collect();
+        Stream::open(&self.session, first).await
     }
 
     /// Prints until the stream breaks.
@@ -265,7 +276,7 @@ impl Watches {
             tokio::select! {
                 line = input.next() => {
                     if let Some(line) = line? {
-                        self.obey(&line, &stream, input).await?;
+                        self.obey(&line, Some(&stream), input).await?;
                     }
                 }
                 response = stream.responses.message() => match response {
@@ -278,7 +289,12 @@ impl Watches {
     }
 
     /// Does what a line says.
-    async fn obey(&mut self, line: &str, stream: &Stream, input: &Input) -> Result<(), Failure> {
+    async fn obey(
+        &mut self,
+        line: &str,
+        stream: Option<&Stream>,
+        input: &Input,
+    ) -> Result<(), Failure> {
         let Input::Lines(_, variables) = input else {
             return Ok(());
         };
@@ -297,7 +313,9 @@ impl Watches {
                     .map_err(|error| Failure::arguments(error.render().to_string().trim_end()))?;
                 match Follower::parse(&flags, variables) {
                     Ok(follower) => {
-                        stream.send(follower.create()).await;
+                        if let Some(stream) = stream {
+                            stream.send(follower.create()).await;
+                        }
                         self.waiting.push_back(follower);
                     }
                     Err(failure) if flags.on("prefix") => {
@@ -308,7 +326,10 @@ impl Watches {
             }
             Some(b"progress") => {
                 let request = RequestUnion::ProgressRequest(WatchProgressRequest {});
-                stream.send(WatchRequest { request_union: Some(request) }).await;
+                // Without a stream there is no watch to hear of progress.
+                if let Some(stream) = stream {
+                    stream.send(WatchRequest { request_union: Some(request) }).await;
+                }
             }
             Some(_) => complain(&format!("Invalid command {line} (only support watch)\n")),
             None => complain(&format!("Invalid command: {line} (watch and progress supported)\n")),
@@ -398,10 +419,12 @@ async fn execute(exec: Vec<OsString>, response: WatchResponse) -> Result<(), Fai
                 .status();
             let why = match done {
                 Ok(status) if status.success() => continue,
-                Ok(status) => status.to_string(),
+                Ok(status) => lock::ending(status),
                 Err(error) => error.to_string(),
             };
-            complain(&format!("command {exec:?} error ({why})\n"));
+            let words: Vec<String> =
+                exec.iter().map(|word| notation::quote(word.as_encoded_bytes())).collect();
+            complain(&format!("command [{}] error ({why})\n", words.join(" ")));
             return Err(Failure::said(Exit::Error));
         }
         Ok(())

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+pub mod model;
 pub mod random;
 pub mod script;
 
@@ -12,8 +13,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kstore_machine::command::{Command, Envelope};
 use kstore_machine::{Applied, EventBatch, Machine, Rejected, Reply, Wants};
-use kstore_mvcc::{Index, Lineage, Options, Position, Snapshot, Store, StoreId, StoreIdentity, Term};
+use kstore_mvcc::{
+    Index, Lineage, Options, Position, Snapshot, Store, StoreId, StoreIdentity, Term,
+};
 use kstore_testkit::SimDisk;
+use kstore_testkit::disk::{Applied as Carried, CrashPolicy};
 
 /// A machine, with the log that it applied.
 pub struct World {
@@ -81,9 +85,32 @@ impl World {
         self.machine.store_mut().finish_checkpoint(done).unwrap();
     }
 
+    /// A checkpoint in which the power is cut after `changes` changes of the disk, or which just goes
+    /// through if that is late enough.
+    pub fn checkpoint_in_a_storm(&mut self, changes: u64) {
+        let store = self.machine.store_mut();
+        let Ok(Some(job)) = store.prepare_checkpoint() else { return };
+        self.disk.cut_power_after(changes, Carried::No);
+        if let Ok(done) = job.run() {
+            // May fail if the power goes just here; then the member would stop, and so do we.
+            let _ = store.finish_checkpoint(done);
+        }
+    }
+
     /// Closes the store, opens it again, and applies what it lacks.
     pub fn reopen(self) -> Self {
-        let Self { disk, options, machine, log, wants, .. } = self;
+        let disk = self.disk.clone();
+        self.over(disk)
+    }
+
+    /// Loses what was not synced, or some of it, and recovers.
+    pub fn crash(self, policy: CrashPolicy) -> Self {
+        let disk = self.disk.crash(policy);
+        self.over(disk)
+    }
+
+    fn over(self, disk: SimDisk) -> Self {
+        let Self { options, machine, log, wants, .. } = self;
         drop(machine);
         let mut machine = open(&disk, &options);
         let from = machine.applied().map_or(0, |position| position.index.0 + 1);

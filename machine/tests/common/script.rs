@@ -60,9 +60,7 @@ impl World {
                 let ids: Vec<String> = leases.iter().map(|lease| lease.id.0.to_string()).collect();
                 ids.join(" ")
             }
-            ["alarms"] => {
-                alarms_text(&cluster::alarms(&self.snapshot, Access::Disk).unwrap())
-            }
+            ["alarms"] => alarms_text(&cluster::alarms(&self.snapshot, Access::Disk).unwrap()),
             ["members"] => self.members(),
             ["membership", voters, learners] => {
                 let ids = |text: &str| {
@@ -320,9 +318,7 @@ fn command_of(line: &str) -> Command {
             peer_urls: vec![rest[2].to_owned()],
             client_urls: vec![rest[3].to_owned()],
         }),
-        "version" => {
-            Command::SetClusterVersion(SetClusterVersion { version: rest[0].to_owned() })
-        }
+        "version" => Command::SetClusterVersion(SetClusterVersion { version: rest[0].to_owned() }),
         other => panic!("no such command: {other}"),
     }
 }

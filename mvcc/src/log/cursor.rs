@@ -77,11 +77,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Decodes the record at the front of the buffer, or fetches the rest of it.
-    fn decode(
-        &mut self,
-        segment: &Segment,
-        offset: u64,
-    ) -> Result<Option<Stored>, ReadError> {
+    fn decode(&mut self, segment: &Segment, offset: u64) -> Result<Option<Stored>, ReadError> {
         let end = self.limit;
         let damaged = |what: &str| damage(segment.file, offset, what);
         let length = if self.buffer.len() < LENGTH_END {

@@ -21,6 +21,7 @@ mod cursor;
 pub(crate) mod footer;
 pub(crate) mod readers;
 pub(crate) mod record;
+pub(crate) mod scan;
 pub(crate) mod segment;
 pub(crate) mod writer;
 

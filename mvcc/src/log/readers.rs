@@ -127,11 +127,7 @@ impl Log {
     }
 
     /// The settled record with this id. The caller has checked that its snapshot reaches so far.
-    pub(crate) fn record(
-        &self,
-        id: RecordId,
-        access: Access,
-    ) -> Result<Option<Record>, ReadError> {
+    pub(crate) fn record(&self, id: RecordId, access: Access) -> Result<Option<Record>, ReadError> {
         let found = {
             let state = self.state();
             let Some(segment) = state.segment_of(id) else { return Ok(None) };
@@ -371,7 +367,8 @@ impl State {
 
     /// The bytes in memory from a place on, to the end of their chunk.
     pub(crate) fn bytes_at(&self, file: SegmentFile, offset: u64) -> Option<Bytes> {
-        let after = self.chunks.partition_point(|chunk| (chunk.file, chunk.offset) <= (file, offset));
+        let after =
+            self.chunks.partition_point(|chunk| (chunk.file, chunk.offset) <= (file, offset));
         let chunk = self.chunks.get(after.checked_sub(1)?)?;
         if chunk.file != file || chunk.end() <= offset {
             return None;
@@ -383,7 +380,8 @@ impl State {
     /// Where the next chunk of a segment begins behind `offset`: what lies before it is in the
     /// file, what follows may not be yet.
     pub(crate) fn next_in_memory(&self, file: SegmentFile, offset: u64) -> Option<u64> {
-        let after = self.chunks.partition_point(|chunk| (chunk.file, chunk.offset) <= (file, offset));
+        let after =
+            self.chunks.partition_point(|chunk| (chunk.file, chunk.offset) <= (file, offset));
         self.chunks.get(after).filter(|chunk| chunk.file == file).map(|chunk| chunk.offset)
     }
 

@@ -249,9 +249,7 @@ pub(crate) fn decode(bytes: &Bytes) -> Option<Record> {
     };
     let previous = match flags & HAS_PREVIOUS {
         0 => None,
-        _ => {
-            Some(RecordId { revision: Revision(input.varint()?), sub: Sub(input.varint()?) })
-        }
+        _ => Some(RecordId { revision: Revision(input.varint()?), sub: Sub(input.varint()?) }),
     };
     let key_length = input.length()?;
     let key = input.take(key_length)?;

@@ -191,9 +191,8 @@ impl LogWriter {
     pub(crate) fn pending(&self, id: RecordId) -> Option<Record> {
         let part = self.parts.iter().rev().find(|part| part.entries[0].id <= id)?;
         let at = part.entries.binary_search_by(|entry| entry.id.cmp(&id)).ok()?;
-        let within = |offset: u64| {
-            usize::try_from(offset - part.offset).expect("the part lies in memory")
-        };
+        let within =
+            |offset: u64| usize::try_from(offset - part.offset).expect("the part lies in memory");
         let start = within(part.entries[at].offset);
         let end = part.entries.get(at + 1).map_or(part.bytes.len(), |next| within(next.offset));
         let bytes = Bytes::copy_from_slice(&part.bytes[start..end]);
@@ -281,15 +280,10 @@ impl LogWriter {
         let name = chunk.file.name();
         let path = self.home.join(&name);
         if chunk.offset > HEADER_BYTES {
-            return self
-                .disk
-                .open(&path, OpenMode::ReadWrite)
-                .map_err(Fatal::write("open", &name));
+            return self.disk.open(&path, OpenMode::ReadWrite).map_err(Fatal::write("open", &name));
         }
-        let file = self
-            .disk
-            .open(&path, OpenMode::CreateNew)
-            .map_err(Fatal::write("create", &name))?;
+        let file =
+            self.disk.open(&path, OpenMode::CreateNew).map_err(Fatal::write("create", &name))?;
         let limit = {
             let state = self.log.state();
             let index = state.indexes.iter().find(|index| index.segment.file == chunk.file);
@@ -315,11 +309,12 @@ impl LogWriter {
 
     /// Writes the footers of segments that take no more records and whose records are written.
     fn seal_full(&mut self) -> Result<(), Fatal> {
+        // The first segment that takes more records, or already has some that are not settled.
+        let open = self.parts.first().map_or(self.end.file, |part| part.file);
         loop {
             let sealing = {
                 let state = self.log.state();
                 let first_unwritten = state.chunks.get(state.written).map(|chunk| chunk.file);
-                let open = self.end.file;
                 let full = |index: &&Index| {
                     let file = index.segment.file;
                     index.segment.sealed.get().is_none()
@@ -328,7 +323,12 @@ impl LogWriter {
                 };
                 state.indexes.iter().find(full).map(|index| {
                     let footer = footer::encode(index.segment.file, &index.entries, index.end);
-                    (Arc::clone(&index.segment), footer, index.end, index.entries.last().map(|e| e.id))
+                    (
+                        Arc::clone(&index.segment),
+                        footer,
+                        index.end,
+                        index.entries.last().map(|e| e.id),
+                    )
                 })
             };
             let Some((segment, footer, data_end, last)) = sealing else { return Ok(()) };

@@ -102,9 +102,8 @@ impl Cache {
 
     /// Bytes held now.
     pub(super) fn bytes(&self) -> usize {
-        let bytes = |shard: &Mutex<Shard>| {
-            shard.lock().unwrap_or_else(PoisonError::into_inner).bytes
-        };
+        let bytes =
+            |shard: &Mutex<Shard>| shard.lock().unwrap_or_else(PoisonError::into_inner).bytes;
         self.shards.iter().map(bytes).sum()
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   prefix  "registry/pods/"          common to the inline keys of all cells
-//!   slots   [ 31, 0, 58, .. ]         where each cell begins in the heap, in key order
+//!   slots   [ pod-a1:31, pod-a2:0, ]  each cell's first bytes and its place in the heap, in key order
 //!   heap    |len|len|suffix|value|len|len|suffix|value| (dead) |len|len|..
 //!   refs    [ -> page, .. ]           overflow pages that cells name by their number here
 //! ```
@@ -19,6 +19,7 @@
 
 use std::cmp::Ordering;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::page::{Loader, PageRef};
 use super::place::Place;
@@ -30,20 +31,61 @@ const HEAP_MAX: usize = u16::MAX as usize;
 /// Room for a few inserts, given to a heap that is copied in order to be changed.
 const SLACK: usize = 256;
 
+/// The capacity of a heap with `bytes` in use: a few sizes only, which allocators reuse well.
+fn room_for(bytes: usize) -> usize {
+    (bytes + SLACK / 2).next_multiple_of(2 * SLACK)
+}
+
 /// How many inserts in a row must lie side by side before a page is split for their sake.
 const RUN: u8 = 3;
 
 /// See the module's head.
 #[derive(Debug, Default)]
 pub(super) struct Cells {
-    prefix: Vec<u8>,
-    slots: Vec<u16>,
+    /// Shared by the copies of a page, as it rarely changes.
+    prefix: Arc<[u8]>,
+    slots: Vec<Slot>,
     heap: Vec<u8>,
     /// Bytes of the heap that no slot points at any more.
     dead: usize,
     /// Holes are entries that a removed cell gave back.
     refs: Vec<Option<PageRef>>,
     trail: Trail,
+}
+
+/// A cell's place in the heap, in the lower 16 bits, below the first six bytes of its suffix, the
+/// first one uppermost and zeros behind a shorter suffix. Slots lie side by side, so a search
+/// that compares them touches few cache lines, and hardly ever a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Slot(u64);
+
+impl Slot {
+    const HEAD_BYTES: usize = 6;
+
+    fn new(at: u16, suffix: &[u8]) -> Self {
+        Self(Self::head_of(suffix) << 16 | u64::from(at))
+    }
+
+    /// The first bytes of a suffix as a number. Suffixes with different heads compare as these.
+    #[inline]
+    fn head_of(suffix: &[u8]) -> u64 {
+        let mut bytes = [0; 8];
+        match suffix.first_chunk::<{ Self::HEAD_BYTES }>() {
+            Some(first) => bytes[2..].copy_from_slice(first),
+            None => bytes[2..2 + suffix.len()].copy_from_slice(suffix),
+        }
+        u64::from_be_bytes(bytes)
+    }
+
+    #[inline]
+    fn head(self) -> u64 {
+        self.0 >> 16
+    }
+
+    #[inline]
+    fn at(self) -> usize {
+        (self.0 & 0xffff) as usize
+    }
 }
 
 /// Where the last inserts went: neighbours tell a load in key order from a random one.
@@ -59,7 +101,7 @@ struct Trail {
 
 impl Trail {
     fn note(&mut self, index: usize) {
-        let index = slot(index);
+        let index = number(index);
         let beside = self.last.is_some_and(|last| index == last || index == last + 1);
         self.run = if beside { self.run.saturating_add(1) } else { 0 };
         self.inserts = self.inserts.saturating_add(1);
@@ -70,7 +112,7 @@ impl Trail {
     fn split(self, index: usize) -> (Self, Self) {
         match self.last {
             Some(last) if usize::from(last) >= index => {
-                (Self::default(), Self { last: Some(last - slot(index)), ..self })
+                (Self::default(), Self { last: Some(last - number(index)), ..self })
             }
             _ => (self, Self::default()),
         }
@@ -198,8 +240,7 @@ impl Cells {
     /// The cell at `index`, which must exist.
     #[inline]
     pub(super) fn cell(&self, index: usize) -> Cell<'_> {
-        Cell::parse(&self.heap[usize::from(self.slots[index])..])
-            .expect("slots point at well-formed cells")
+        Cell::parse(&self.heap[self.slots[index].at()..]).expect("slots point at well-formed cells")
     }
 
     /// The overflow page that a cell of this page names.
@@ -225,9 +266,9 @@ impl Cells {
 
     /// Bytes of memory held, roughly.
     pub(super) fn memory(&self) -> usize {
-        self.prefix.capacity()
+        self.prefix.len()
             + self.heap.capacity()
-            + 2 * self.slots.capacity()
+            + self.slots.capacity() * size_of::<Slot>()
             + self.refs.capacity() * size_of::<Option<PageRef>>()
     }
 
@@ -237,11 +278,11 @@ impl Cells {
         key: &[u8],
         loader: Loader<'_>,
     ) -> Result<Result<usize, usize>, ReadError> {
-        let Some(tail) = key.strip_prefix(self.prefix.as_slice()) else {
-            let before_all = key < self.prefix.as_slice();
+        let Some(tail) = key.strip_prefix(&*self.prefix) else {
+            let before_all = key < &*self.prefix;
             return Ok(Err(if before_all { 0 } else { self.len() }));
         };
-        let (mut low, mut high) = (0, self.len());
+        let (mut low, mut high) = self.candidates(tail);
         while low < high {
             let middle = low.midpoint(high);
             match self.order(middle, tail, loader)? {
@@ -251,6 +292,22 @@ impl Cells {
             }
         }
         Ok(Err(low))
+    }
+
+    /// Between which cells one with `tail` is or would be, as far as heads can tell.
+    fn candidates(&self, tail: &[u8]) -> (usize, usize) {
+        if !self.refs.is_empty() {
+            // What follows a short suffix may lie in an overflow page: its head does not count.
+            return (0, self.len());
+        }
+        let head = Slot::head_of(tail);
+        let low = self.slots.partition_point(|slot| slot.head() < head);
+        let equal = self.slots[low..].iter().take_while(|slot| slot.head() == head);
+        // Heads are equal rarely, or for many cells in a row; the latter must not cost a walk.
+        match equal.take(8).count() {
+            8 => (low, low + self.slots[low..].partition_point(|slot| slot.head() == head)),
+            few => (low, low + few),
+        }
     }
 
     /// How the cell at `index` compares with a key that has the prefix and then `tail`.
@@ -285,7 +342,7 @@ impl Cells {
 
     /// The inline part of the key at `index`.
     pub(super) fn inline_key(&self, index: usize) -> Vec<u8> {
-        [self.prefix.as_slice(), self.cell(index).suffix].concat()
+        [&*self.prefix, self.cell(index).suffix].concat()
     }
 
     /// Whether a key with this inline part can be inserted without changing the prefix.
@@ -303,7 +360,7 @@ impl Cells {
     /// Shortens the prefix to what `inline` shares with it.
     pub(super) fn make_room_for(&mut self, inline: &[u8]) {
         if self.is_empty() {
-            self.prefix = inline.to_vec();
+            self.prefix = inline.into();
             return;
         }
         let shared = common_prefix(&self.prefix, inline);
@@ -327,7 +384,7 @@ impl Cells {
 
     /// Gives the cell at `index` another value; returns the overflow page of the old one.
     pub(super) fn replace(&mut self, index: usize, value: NewValue<'_>) -> Option<PageRef> {
-        let slot = usize::from(self.slots[index]);
+        let slot = self.slots[index].at();
         let old = self.cell(index);
         let (old_length, rest, suffix) = (old.length, old.rest, old.suffix.to_vec());
         let freed = match (old.value, &value) {
@@ -431,7 +488,7 @@ impl Cells {
     pub(super) fn joined(&self, right: &Self) -> Self {
         let prefix = self.joined_prefix(right);
         let mut all = if self.is_empty() {
-            Self { prefix: right.prefix[..prefix].to_vec(), ..Self::default() }
+            Self { prefix: right.prefix[..prefix].into(), ..Self::default() }
         } else {
             self.copy_range(0..self.len(), prefix)
         };
@@ -454,7 +511,7 @@ impl Cells {
             copy.trail = self.trail;
             return copy;
         }
-        let mut heap = Vec::with_capacity(self.heap.len() + SLACK);
+        let mut heap = Vec::with_capacity(room_for(self.heap.len()));
         heap.extend_from_slice(&self.heap);
         let mut slots = Vec::with_capacity(self.slots.len() + 8);
         slots.extend_from_slice(&self.slots);
@@ -481,11 +538,10 @@ impl Cells {
     fn copy_range(&self, range: Range<usize>, prefix: usize) -> Self {
         let mut copy = Self { heap: Vec::with_capacity(self.heap.len()), ..Self::default() };
         if !range.is_empty() {
-            copy.prefix = self.inline_key(range.start);
-            copy.prefix.truncate(prefix);
+            copy.prefix = self.inline_key(range.start)[..prefix].into();
         }
         copy.extend(self, range);
-        copy.heap.shrink_to(copy.heap.len() + SLACK);
+        copy.heap.shrink_to(room_for(copy.heap.len()));
         copy
     }
 
@@ -495,8 +551,8 @@ impl Cells {
         for index in range {
             let cell = other.cell(index);
             if self.prefix.len() == other.prefix.len() && other.refs.is_empty() {
-                let at = usize::from(other.slots[index]);
-                self.slots.push(slot(self.heap.len()));
+                let at = other.slots[index].at();
+                self.slots.push(Slot::new(number(self.heap.len()), cell.suffix));
                 self.heap.extend_from_slice(&other.heap[at..at + cell.length]);
                 continue;
             }
@@ -518,24 +574,23 @@ impl Cells {
 
     fn add_reference(&mut self, page: PageRef) -> u16 {
         let hole = self.refs.iter().position(Option::is_none);
-        let number = hole.unwrap_or(self.refs.len());
         match hole {
             Some(hole) => self.refs[hole] = Some(page),
             None => self.refs.push(Some(page)),
         }
-        slot(number)
+        number(hole.unwrap_or(self.refs.len() - 1))
     }
 
     /// Writes a cell to the end of the heap and returns where it begins. The caller gives it a
     /// slot.
-    fn append(&mut self, suffix: &[u8], rest: Option<u16>, value: NewValue<'_>) -> u16 {
+    fn append(&mut self, suffix: &[u8], rest: Option<u16>, value: NewValue<'_>) -> Slot {
         let value_length = match &value {
             NewValue::Here(here) => here.len() * 2,
             NewValue::Apart(_) => 1,
         };
         let needed = suffix.len() + value_length / 2 + 10;
         self.reserve(needed);
-        let start = slot(self.heap.len());
+        let slot = Slot::new(number(self.heap.len()), suffix);
         put_length(&mut self.heap, suffix.len() * 2 + usize::from(rest.is_some()));
         put_length(&mut self.heap, value_length);
         self.heap.extend_from_slice(suffix);
@@ -549,7 +604,7 @@ impl Cells {
                 self.heap.extend_from_slice(&number.to_le_bytes());
             }
         }
-        start
+        slot
     }
 
     /// Makes room for `needed` bytes at the end of the heap: dead bytes go first.
@@ -561,7 +616,7 @@ impl Cells {
             self.squeeze();
         }
         if self.heap.len() + needed > self.heap.capacity() {
-            self.heap.reserve_exact(needed + SLACK);
+            self.heap.reserve_exact(room_for(self.heap.len() + needed) - self.heap.len());
         }
     }
 
@@ -569,10 +624,10 @@ impl Cells {
     fn squeeze(&mut self) {
         let room = Vec::with_capacity(self.heap.capacity());
         let old = std::mem::replace(&mut self.heap, room);
-        for at in &mut self.slots {
-            let start = usize::from(*at);
+        for slot in &mut self.slots {
+            let start = slot.at();
             let cell = Cell::parse(&old[start..]).expect("slots point at well-formed cells");
-            *at = slot(self.heap.len());
+            *slot = Slot::new(number(self.heap.len()), cell.suffix);
             self.heap.extend_from_slice(&old[start..start + cell.length]);
         }
         self.dead = 0;
@@ -588,8 +643,8 @@ impl Cells {
     /// [`Cells::canonical`] first if there are any.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.prefix);
-        for (index, at) in self.slots.iter().enumerate() {
-            let start = usize::from(*at);
+        for (index, slot) in self.slots.iter().enumerate() {
+            let start = slot.at();
             out.extend_from_slice(&self.heap[start..start + self.cell(index).length]);
         }
     }
@@ -611,13 +666,14 @@ impl Cells {
         for index in 0..count.cells {
             let cell = Cell::parse(&rest[at..])
                 .ok_or_else(|| format!("cell {index} runs out of the page"))?;
-            for number in cell.rest.into_iter().chain(cell.value.apart()) {
-                if usize::from(number) != references {
-                    return Err(format!("cell {index} names overflow page {number} out of turn"));
+            for named in cell.rest.into_iter().chain(cell.value.apart()) {
+                if usize::from(named) != references {
+                    return Err(format!("cell {index} names overflow page {named} out of turn"));
                 }
                 references += 1;
             }
-            slots.push(u16::try_from(at).map_err(|_| "cells beyond 64 KiB".to_owned())?);
+            let start = u16::try_from(at).map_err(|_| "cells beyond 64 KiB".to_owned())?;
+            slots.push(Slot::new(start, cell.suffix));
             at += cell.length;
         }
         if references != count.references {
@@ -626,10 +682,11 @@ impl Cells {
         let (heap, mut rest) = rest.split_at(at);
         let mut refs = Vec::with_capacity(count.references.min(rest.len()));
         for index in 0..count.references {
-            let place = take_place(&mut rest).ok_or_else(|| format!("no overflow place {index}"))?;
+            let place =
+                take_place(&mut rest).ok_or_else(|| format!("no overflow place {index}"))?;
             refs.push(Some(PageRef::Stored(place)));
         }
-        let prefix = prefix.to_vec();
+        let prefix = prefix.into();
         let cells =
             Self { prefix, slots, heap: heap.to_vec(), dead: 0, refs, trail: Trail::default() };
         Ok((cells, rest))
@@ -651,6 +708,6 @@ pub(super) fn take_place(bytes: &mut &[u8]) -> Option<Place> {
     Place::decode(place)
 }
 
-fn slot(offset: usize) -> u16 {
-    u16::try_from(offset).expect("a page is split long before its heap has 64 KiB")
+fn number(value: usize) -> u16 {
+    u16::try_from(value).expect("a page is split long before its heap has 64 KiB")
 }

@@ -16,11 +16,7 @@ impl Tree {
     ///
     /// Meant to run on a clone, beside the one who changes the tree. There may be only one such
     /// run at a time. After an error the process must not go on writing.
-    pub(crate) fn clean(
-        &self,
-        pages: &PageStore,
-        writer: &mut PageWriter,
-    ) -> Result<Self, Fatal> {
+    pub(crate) fn clean(&self, pages: &PageStore, writer: &mut PageWriter) -> Result<Self, Fatal> {
         let place = match &self.root {
             Some(root) => Some(write(root, pages, writer)?),
             None => None,

@@ -347,7 +347,8 @@ impl<'a> Editor<'a> {
             return Ok(());
         }
         drop(child);
-        let neighbours = [index.checked_sub(1), (index + 1 < inner.children.len()).then_some(index)];
+        let neighbours =
+            [index.checked_sub(1), (index + 1 < inner.children.len()).then_some(index)];
         for left in neighbours.into_iter().flatten() {
             if self.join(inner, left)? {
                 break;

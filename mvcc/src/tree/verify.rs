@@ -204,9 +204,8 @@ impl Walk<'_> {
             self.report.cells += 1;
             let key = self.key(cells, index)?;
             let in_order = self.last.as_ref().is_none_or(|last| *last < key);
-            check_place(&key, in_order, bounds).map_err(|what| {
-                wrong(format!("cell {index}: {what}"))
-            })?;
+            check_place(&key, in_order, bounds)
+                .map_err(|what| wrong(format!("cell {index}: {what}")))?;
             match cells.cell(index).value {
                 Value::Here(value) => (self.visit)(&key, value),
                 Value::Apart(number) => {
@@ -230,9 +229,8 @@ impl Walk<'_> {
         for index in 0..inner.separators.len() {
             let key = self.key(&inner.separators, index)?;
             let in_order = separators.last().is_none_or(|last| *last < key);
-            check_place(&key, in_order, bounds).map_err(|what| {
-                wrong(format!("separator {index}: {what}"))
-            })?;
+            check_place(&key, in_order, bounds)
+                .map_err(|what| wrong(format!("separator {index}: {what}")))?;
             separators.push(key);
         }
         if inner.children.len() != separators.len() + 1 {

@@ -10,7 +10,7 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use kstore_host::Jobs;
-use kstore_mvcc::{Access, Index};
+use kstore_mvcc::{Access, Index, Position, Term};
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{AsyncRuntime, LogState, RaftLogReader};
 use tokio::sync::oneshot;
@@ -21,6 +21,15 @@ use crate::wal::{Wal, WalReadError};
 
 /// Bytes of entries in one message to a peer or one batch to apply, if more than one entry.
 const BATCH_BYTES: u64 = 1024 * 1024;
+
+/// The term of the place before the first entry of a log that begins above index 0 without ever
+/// having been purged. No entry has it.
+const NO_TERM: Term = Term(u64::MAX);
+
+/// The log id of a position, unless it is the place before a log's first entry.
+fn real(position: Option<Position>) -> Option<LogId> {
+    position.filter(|position| position.term != NO_TERM).map(log_id_at)
+}
 
 /// The log as openraft sees it. Clones are handles on the same log.
 #[derive(Clone)]
@@ -108,8 +117,8 @@ impl<R: AsyncRuntime> RaftLogStorage<TypeConfig<R>> for LogStore {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig<R>>> {
-        let last_purged_log_id = self.wal.purged().map(log_id_at);
-        let last_log_id = self.wal.last().map(log_id_at).or(last_purged_log_id);
+        let last_purged_log_id = real(self.wal.purged());
+        let last_log_id = real(self.wal.last()).or(last_purged_log_id);
         Ok(LogState { last_purged_log_id, last_log_id })
     }
 
@@ -143,7 +152,15 @@ impl<R: AsyncRuntime> RaftLogStorage<TypeConfig<R>> for LogStore {
         I: IntoIterator<Item = Entry> + Send,
         I::IntoIter: Send,
     {
-        let entries = entries.into_iter().map(|entry| encode_entry(&entry)).collect();
+        let entries: Vec<_> = entries.into_iter().map(|entry| encode_entry(&entry)).collect();
+        if let Some(first) = entries.first()
+            && self.wal.last().is_none()
+            && first.position.index.0 > 0
+        {
+            // Only a test's log begins above its first slot; ours says where it begins.
+            let before = Index(first.position.index.0 - 1);
+            self.wal.purge(Position { term: NO_TERM, index: before });
+        }
         self.wal.append(entries, Box::new(move |result| callback.io_completed(result)));
         Ok(())
     }

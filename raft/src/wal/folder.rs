@@ -1,12 +1,13 @@
 //! The files of the log: how a segment comes to its name, and how it loses it.
 //!
 //! ```text
-//!               allocate, header,         rename                    purged: rename
-//!   wal-spare ----- sync -----> wal-next --------> wal-00000007 ... ---------------> wal-spare
-//!   (or a new file)                       sync_dir                      sync_dir     (or removed)
+//!              allocate, header,  first group,
+//!                    sync            sync          rename              purged: rename
+//!   wal-spare ----> wal-next ----> wal-next ----> wal-00000007 ... ----------------> wal-spare
+//!   (or a new file)                        sync_dir                  sync_dir        (or removed)
 //! ```
 //!
-//! Invariant: a file under a numbered name has its whole header on the disk, under that number.
+//! Invariant: a file under a numbered name has its header and its first group on the disk.
 //! Invariant: numbers have no gap. A segment is named after the one before, they are removed
 //! oldest first, and the directory is synced each time.
 //! Invariant: what bears one of the two other names holds nothing that is needed.
@@ -83,10 +84,12 @@ impl Folder {
         let spare = match (has(SPARE), has(NEXT)) {
             (true, true) => {
                 disk.remove_file(&dir.join(NEXT))?;
+                disk.sync_dir(&dir)?;
                 true
             }
             (false, true) => {
                 disk.rename(&dir.join(NEXT), &dir.join(SPARE))?;
+                disk.sync_dir(&dir)?;
                 true
             }
             (spare, false) => spare,
@@ -115,7 +118,10 @@ impl Folder {
         let length = self.segment_bytes(number);
         let path = self.dir.join(NEXT);
         let file = if self.spare {
+            // Durable before the file gets a number: a power cut must not leave it with that name
+            // and, as a spare, with another one, by which it would be overwritten.
             self.disk.rename(&self.dir.join(SPARE), &path)?;
+            self.disk.sync_dir(&self.dir)?;
             self.spare = false;
             self.disk.open(&path, OpenMode::ReadWrite)?
         } else {
@@ -146,22 +152,25 @@ impl Folder {
         }
     }
 
-    /// Opens the segment with this number, at least `length_min` long, under its name. Returns it
-    /// with its length.
-    pub(super) fn open(&mut self, number: u64, length_min: u64) -> io::Result<(SegmentFile, u64)> {
+    /// Takes the segment with this number, at least `length_min` long, to have its first group
+    /// written; until [`Self::name`] nobody will find it. Returns it with its length.
+    pub(super) fn take(&mut self, number: u64, length_min: u64) -> io::Result<(SegmentFile, u64)> {
         if self.next.is_none() {
             self.prepare(number)?;
         }
-        let mut next = self.next.take().expect("it was there, or was just prepared");
+        let next = self.next.take().expect("it was there, or was just prepared");
         assert_eq!(next.segment.number, number, "segments are opened in the order of their numbers");
         if next.length < length_min {
             next.segment.file.allocate(length_min)?;
-            next.segment.file.sync()?;
-            next.length = length_min;
         }
+        Ok((next.segment, next.length.max(length_min)))
+    }
+
+    /// Gives the segment that was taken last its name, durably, in place of one that may have
+    /// borne it.
+    pub(super) fn name(&mut self, number: u64) -> io::Result<()> {
         self.disk.rename(&self.dir.join(NEXT), &self.path(number))?;
-        self.disk.sync_dir(&self.dir)?;
-        Ok((next.segment, next.length))
+        self.disk.sync_dir(&self.dir)
     }
 
     /// Takes the name from the oldest segment, which nothing needs any more.

@@ -61,7 +61,6 @@ pub use format::PAYLOAD_BYTES_MAX;
 pub use read::WalReadError;
 pub use recover::{Cut, OpenError, Recovered};
 
-use base::Base;
 use folder::Folder;
 use format::Record;
 use places::Places;
@@ -218,14 +217,12 @@ impl Wal {
         assert!(options.segment_bytes <= 1 << 30, "offsets within a segment take 32 bits");
         make_dir(disk.as_ref(), dir)?;
         let found = recover::find(disk.as_ref(), dir, options.tail_bytes, applied)?;
-        let cut = found.as_ref().and_then(|found| found.cut.clone());
-        let settled = match found {
-            Some(found) => found.settle(disk.as_ref(), dir)?,
-            None => Settled::fresh(disk.as_ref(), dir, random.next_u64())?,
+        let (recovered, settled) = match found {
+            Some(found) => (found.recovered(), found.settle(dir)?),
+            None => (Recovered::default(), Settled::fresh(random.next_u64())),
         };
         let Settled { view, places, log, segment, group, retired } = settled;
-        let base = view.base().clone();
-        let start = Start { segment, group, base: base.clone(), retired };
+        let start = Start { segment, group, base: view.base().clone(), retired };
         let (disk, entropy) = (Arc::clone(disk), random.next_u64());
         let (writer, group) =
             Folder::take_over(disk, dir.to_owned(), options.clone(), log, entropy)
@@ -240,8 +237,6 @@ impl Wal {
             state: Mutex::new(state),
             writer: Mutex::new(writer),
         };
-        let Base { vote, committed, purged, last, .. } = base;
-        let recovered = Recovered { vote, committed, purged, last, cut };
         Ok((Self { shared: Arc::new(shared) }, recovered))
     }
 
@@ -417,8 +412,5 @@ fn make_dir(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
 /// it would; `None` if there is no log.
 pub fn inspect(disk: &dyn Disk, dir: &Path) -> Result<Option<Recovered>, OpenError> {
     let found = recover::find(disk, dir, 0, None)?;
-    Ok(found.map(|found| {
-        let Base { vote, committed, purged, last, .. } = found.view.base().clone();
-        Recovered { vote, committed, purged, last, cut: found.cut }
-    }))
+    Ok(found.map(|found| found.recovered()))
 }

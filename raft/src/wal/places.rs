@@ -71,6 +71,11 @@ impl Places {
         self.segments.push_back(Segment { file, first: Index(0), offsets: Vec::new(), end: 0 });
     }
 
+    /// Forgets the last segment, which holds no entry.
+    pub(super) fn forget_segment(&mut self) {
+        self.segments.pop_back();
+    }
+
     /// Follows `record`, which lies at `offset` of the last segment and is on the disk. Returns
     /// the segments that nothing needs any more because of it, oldest first.
     pub(super) fn follow(&mut self, record: &Record, offset: u32) -> Vec<SegmentFile> {

@@ -8,17 +8,20 @@
 //!
 //! Groups are read in their order; each must bear the next number. Where no such group begins, the
 //! log ends, *if nothing proves that more of it was on the disk*. Group n is written only after the
-//! sync of group n−1 returned, so any sound group beyond that place proves that the one which is
-//! missing there was synced, perhaps acknowledged: then this is **corruption**, and the member
-//! must not start with a shortened log. An entry that a checkpoint of the store applied was synced,
-//! too. Without such proof it is a **torn tail**: what was being written when the power went, and
-//! never acknowledged.
+//! sync of group n−1 returned, and says so, and a segment gets its name only when its first group
+//! is on the disk. So any sound group beyond that place, in the same segment or the next, proves
+//! that the one which is missing was synced, perhaps acknowledged: then this is **corruption**, and
+//! the member must not start with a shortened log. An entry that a checkpoint of the store applied
+//! was synced, too. Without such proof it is a **torn tail**: what was being written when the power
+//! went, and never acknowledged.
 //!
 //! A `committed` record needs no rule of its own: it follows the entries that it names in the same
 //! order of writing, so it lies in their group, or in a later one that proves theirs.
 //!
 //! Invariant: a torn tail is cut off, on the disk, before anything new is written, and what is
-//! written then goes into a new file under a new seed; so it can never come back.
+//! written then goes into a new file under a new seed; so it can never come back. A last segment
+//! in which nothing has happened is replaced by the new one, so that starting again and again does
+//! not fill the disk.
 //!
 //! Deliberately missing: looking inside a damaged group for entries that are still sound. If it
 //! was not synced nobody counts on it; if it was, the entries come from a peer.
@@ -31,7 +34,7 @@ use bytes::Bytes;
 use kstore_host::{Disk, OpenMode};
 use kstore_mvcc::{Index, Position};
 
-use super::base::after;
+use super::base::{Base, after};
 use super::folder::{segment_name, segment_number};
 use super::format::{
     BLOCK, GROUP_HEADER_BYTES, GroupHeader, HeaderFault, Record, SEGMENT_HEADER_BYTES,
@@ -122,6 +125,16 @@ struct Segment {
     length: u64,
 }
 
+/// The last segment of a log, and its last group.
+#[derive(Debug)]
+struct Last {
+    segment: SegmentFile,
+    /// Where the group begins.
+    offset: u64,
+    header: GroupHeader,
+    body: Bytes,
+}
+
 /// A log as it was found. Nothing has been changed on the disk yet.
 #[derive(Debug)]
 pub(super) struct Found {
@@ -129,18 +142,17 @@ pub(super) struct Found {
     places: Places,
     /// The random number in the headers of all its segments.
     log: u64,
-    /// The number that the next group gets.
-    next_group: u64,
-    /// The segment with the last group.
-    last: SegmentFile,
-    /// Where its last group ends.
-    end: u64,
-    /// Segments behind it, which hold no group.
-    empty: Vec<u64>,
+    /// The number of the next segment, and of its first group.
+    segment: u64,
+    group: u64,
+    /// The last segment to be kept, unless that was settled when the one behind it was opened.
+    last: Option<Last>,
     /// Segments before it that nothing needs any more, oldest first.
     retired: Vec<SegmentFile>,
-    /// Set when a group was begun behind the last one.
-    pub(super) cut: Option<Cut>,
+    /// Where the log ends.
+    end: Cut,
+    /// Whether a group was begun there.
+    is_torn: bool,
 }
 
 /// Reads the log in `dir`, keeping entries in memory up to `tail_bytes`; `None` when there is
@@ -152,27 +164,30 @@ pub(super) fn find(
     applied: Option<Index>,
 ) -> Result<Option<Found>, OpenError> {
     let (segments, log) = open_segments(disk, dir)?;
-    let found = match Replay::run(&segments, tail_bytes)? {
-        Some(replay) => Some(replay.finish(&segments, log)?),
-        None => None,
-    };
-    let end = found.as_ref().map_or(Index(0), |found| found.view.base().next_index());
-    let image = found.as_ref().and_then(|found| found.view.base().image);
+    if segments.is_empty() {
+        return match applied {
+            Some(applied) => {
+                let what = format!("there is no log, but the store has applied entry {}", applied.0);
+                Err(OpenError::Corrupt { file: dir.to_owned(), offset: 0, what })
+            }
+            None => Ok(None),
+        };
+    }
+    let found = Replay::run(&segments, tail_bytes)?.finish(&segments, log)?;
+    let base = found.view.base();
+    // An image that was installed says nothing about what the log had reached.
+    let installed = base.image.map(|image| image.index);
     match applied {
-        // An image that was installed says nothing about what the log had reached.
-        Some(applied) if image.is_some_and(|image| image.index == applied) => Ok(found),
-        Some(applied) if applied >= end => {
-            let (file, offset) = match &found {
-                Some(found) => (dir.join(segment_name(found.last.number)), found.end),
-                None => (dir.to_owned(), 0),
-            };
+        Some(applied) if applied >= base.next_index() && installed != Some(applied) => {
             let what = format!(
                 "the log ends before entry {}, but the store has applied entry {}",
-                end.0, applied.0
+                base.next_index().0,
+                applied.0
             );
+            let Cut { file, offset } = found.end;
             Err(OpenError::Corrupt { file, offset, what })
         }
-        _ => Ok(found),
+        _ => Ok(Some(found)),
     }
 }
 
@@ -228,53 +243,62 @@ struct Replay {
     /// The first index behind the entries that lay before the first segment and have not been
     /// truncated since. They must all turn out to be purged.
     missing_end: Index,
-    /// Which segment holds the last group, and where that ends.
-    last: usize,
-    end: u64,
     retired: Vec<SegmentFile>,
+    /// The segment being read: its first group, its last one, where that ends so far, and whether
+    /// nothing has happened in it.
+    first_group: u64,
+    last_group: Option<(u64, GroupHeader, Bytes)>,
+    end: u64,
+    is_bare: bool,
 }
 
 impl Replay {
-    /// Reads all groups of all segments; `None` when there is no group because the log was being
-    /// made.
-    fn run(segments: &[Segment], tail_bytes: u64) -> Result<Option<Self>, OpenError> {
-        let Some(first) = segments.first() else { return Ok(None) };
-        let Some((header, body)) = first.group_at(BLOCK)? else {
-            // A log is opened with a first segment and a first group in it before anything else.
-            if first.file.number == 1 && segments.len() == 1 && first.group_beyond(BLOCK)?.is_none()
-            {
-                return Ok(None);
-            }
-            return Err(first.corrupt(BLOCK, "the segment's first group is damaged"));
-        };
-        let mut replay = Self::begin(first, &header, &body)?;
+    /// Reads all groups of all segments, of which there is one at least.
+    fn run(segments: &[Segment], tail_bytes: u64) -> Result<Self, OpenError> {
+        let mut replay = Self::begin(&segments[0])?;
         replay.tail_bytes = tail_bytes;
-        for place in 0..segments.len() {
-            let segment = &segments[place];
-            let mut offset = BLOCK;
-            while let Some((header, body)) = segment.group_at(offset)? {
-                if header.number != replay.next_group {
-                    return Err(segment.corrupt(offset, "a group is out of its order"));
-                }
-                replay.group(segment, offset, &body)?;
-                offset = align(header.end(offset));
-                (replay.last, replay.end) = (place, offset);
-            }
-            match segments.get(place + 1) {
-                Some(next) if next.begins_with(replay.next_group)? => {}
-                _ => {
-                    prove_end(&segments[place..], offset)?;
-                    break;
+        for (place, segment) in segments.iter().enumerate() {
+            replay.segment(segment)?;
+            let begun = match segments.get(place + 1) {
+                Some(next) => next.first_group_number()?.map(|number| (number, next)),
+                None => None,
+            };
+            match begun {
+                Some((number, _)) if number == replay.next_group => {}
+                Some((number, next)) => return Err(segment.lost(replay.end, number, next)),
+                None => {
+                    if let Some(number) = segment.group_beyond(replay.end)? {
+                        return Err(segment.lost(replay.end, number, segment));
+                    }
                 }
             }
         }
-        Ok(Some(replay))
+        Ok(replay)
+    }
+
+    /// Reads the groups of one segment.
+    fn segment(&mut self, segment: &Segment) -> Result<(), OpenError> {
+        self.end = BLOCK;
+        self.first_group = self.next_group;
+        self.is_bare = true;
+        while let Some((header, body)) = segment.group_at(self.end)? {
+            if header.number != self.next_group {
+                return Err(segment.corrupt(self.end, "a group is out of its order"));
+            }
+            self.group(segment, self.end, &body)?;
+            self.last_group = Some((self.end, header, body));
+            self.end = align(header.end(self.end));
+        }
+        Ok(())
     }
 
     /// What the first group of the first segment says about the log before it.
-    fn begin(segment: &Segment, header: &GroupHeader, body: &Bytes) -> Result<Self, OpenError> {
+    fn begin(segment: &Segment) -> Result<Self, OpenError> {
+        let Some((header, body)) = segment.group_at(BLOCK)? else {
+            return Err(segment.corrupt(BLOCK, "the segment's first group is damaged"));
+        };
         let at = BLOCK + GROUP_HEADER_BYTES as u64;
-        let base = match Record::decode(body, segment.file.seed, at) {
+        let base = match Record::decode(&body, segment.file.seed, at) {
             Ok((Record::Base(base), _)) => base,
             Ok(_) => return Err(segment.corrupt(at, "the segment does not begin with its base")),
             Err(what) => return Err(segment.corrupt(at, what)),
@@ -285,9 +309,11 @@ impl Replay {
             places: Places::default(),
             tail_bytes: 0,
             next_group: header.number,
-            last: 0,
-            end: BLOCK,
             retired: Vec::new(),
+            first_group: header.number,
+            last_group: None,
+            end: BLOCK,
+            is_bare: true,
         })
     }
 
@@ -305,6 +331,7 @@ impl Replay {
             let is_first = offset == BLOCK && done == 0;
             self.check(&record, is_first).map_err(|what| segment.corrupt(at, what))?;
             entries += u64::from(matches!(record, Record::Entry(_)));
+            self.is_bare &= matches!(record, Record::Base(_));
             if let Record::Truncate(last) = &record {
                 self.missing_end = self.missing_end.min(after(*last));
             }
@@ -340,48 +367,49 @@ impl Replay {
         }
     }
 
-    /// Checks what can be checked only at the end.
-    fn finish(self, segments: &[Segment], log: u64) -> Result<Found, OpenError> {
+    /// Checks what can be checked only at the end, and says where the log goes on.
+    fn finish(mut self, segments: &[Segment], log: u64) -> Result<Found, OpenError> {
         if self.missing_end > self.view.base().first_index() {
             return Err(segments[0].corrupt(0, "the segment before this one is missing"));
         }
-        let last = &segments[self.last];
-        let cut = last.begins_group_at(self.end)?;
-        let cut = cut.then(|| Cut { file: last.path.clone(), offset: self.end });
+        let last = segments.last().expect("there is one at least");
+        let number = last.file.number;
+        let (segment, group, kept) = if self.is_bare {
+            self.places.forget_segment();
+            (number, self.first_group, None)
+        } else {
+            let kept = self.last_group.map(|(offset, header, body)| {
+                let segment = last.file.clone();
+                Last { segment, offset, header, body }
+            });
+            (number + 1, self.next_group, kept)
+        };
         Ok(Found {
+            is_torn: last.begins_group_at(self.end)?,
             view: self.view,
             places: self.places,
             log,
-            next_group: self.next_group,
-            last: last.file.clone(),
-            end: self.end,
-            empty: segments[self.last + 1..].iter().map(|segment| segment.file.number).collect(),
+            segment,
+            group,
+            last: kept,
             retired: self.retired,
-            cut,
+            end: Cut { file: last.path.clone(), offset: self.end },
         })
     }
-}
-
-/// Checks that no sound group lies beyond `offset` of the first of `segments`, where none begins.
-fn prove_end(segments: &[Segment], offset: u64) -> Result<(), OpenError> {
-    for (place, segment) in segments.iter().enumerate() {
-        // At the place itself there may be a sound header of a group that was torn further on.
-        let from = if place == 0 { offset + BLOCK } else { BLOCK };
-        if let Some((_, header)) = segment.group_beyond_or_at(from)? {
-            let what = format!(
-                "no sound group begins here, but group {} in {} was written after it was synced",
-                header.number,
-                segment.path.display()
-            );
-            return Err(segments[0].corrupt(offset, &what));
-        }
-    }
-    Ok(())
 }
 
 impl Segment {
     fn corrupt(&self, offset: u64, what: &str) -> OpenError {
         OpenError::Corrupt { file: self.path.clone(), offset, what: what.to_owned() }
+    }
+
+    /// That a group which was on the disk is not at `offset`.
+    fn lost(&self, offset: u64, number: u64, witness: &Self) -> OpenError {
+        let witness = witness.path.display();
+        let what = format!(
+            "no sound group begins here, but group {number} in {witness} proves that one did"
+        );
+        self.corrupt(offset, &what)
     }
 
     /// Reads up to `bytes` from `offset` on.
@@ -411,9 +439,12 @@ impl Segment {
         Ok(whole.then(|| (header, Bytes::from(body))))
     }
 
-    /// Whether the segment begins with the header of this group; the rest of it may be torn.
-    fn begins_with(&self, group: u64) -> Result<bool, OpenError> {
-        Ok(self.header_at(BLOCK)?.is_some_and(|header| header.number == group))
+    /// The number of the segment's first group, which is on the disk if the segment is.
+    fn first_group_number(&self) -> Result<Option<u64>, OpenError> {
+        match self.group_at(BLOCK)? {
+            Some((header, _)) => Ok(Some(header.number)),
+            None => Err(self.corrupt(BLOCK, "the segment's first group is damaged")),
+        }
     }
 
     /// Whether something like a group was begun at `offset`.
@@ -422,22 +453,20 @@ impl Segment {
         Ok(GroupHeader::begins(&bytes, self.file.seed))
     }
 
-    fn group_beyond(&self, offset: u64) -> Result<Option<(u64, GroupHeader)>, OpenError> {
-        self.group_beyond_or_at(offset + BLOCK)
-    }
-
-    /// The first sound header of a group at `offset` or at a block behind it.
-    fn group_beyond_or_at(&self, mut offset: u64) -> Result<Option<(u64, GroupHeader)>, OpenError> {
+    /// The number of the first group that has a sound header in a block behind `offset`. At
+    /// `offset` itself there may be one of a group that was torn further on.
+    fn group_beyond(&self, offset: u64) -> Result<Option<u64>, OpenError> {
+        let mut offset = offset + BLOCK;
         while offset < self.length {
             let bytes = self.read(offset, SEARCH_BYTES)?;
-            for block in bytes.chunks(BLOCK as usize) {
-                if let Some(header) = GroupHeader::decode(block, self.file.seed, offset) {
-                    return Ok(Some((offset, header)));
-                }
-                offset += BLOCK;
-            }
             if bytes.is_empty() {
                 break;
+            }
+            for block in bytes.chunks(BLOCK as usize) {
+                if let Some(header) = GroupHeader::decode(block, self.file.seed, offset) {
+                    return Ok(Some(header.number));
+                }
+                offset += BLOCK;
             }
         }
         Ok(None)
@@ -459,60 +488,60 @@ pub(super) struct Settled {
     pub(super) retired: Vec<SegmentFile>,
 }
 
-impl Found {
-    /// Makes what was found durable and cuts off what lies behind it. Afterwards the next segment
-    /// may be opened.
-    pub(super) fn settle(self, disk: &dyn Disk, dir: &Path) -> Result<Settled, OpenError> {
-        let path = dir.join(segment_name(self.last.number));
-        let file = &self.last.file;
-        let length = file.length().map_err(doing("measure", &path))?;
-        if length > self.end {
-            file.set_length(self.end).map_err(doing("cut", &path))?;
+impl Last {
+    /// Cuts off what lies behind the last group, which ends at `end`, and makes the group durable.
+    ///
+    /// The group may have been read from the memory of a machine whose disk failed to sync it: a
+    /// sync alone would then succeed and do nothing. So it is written again, the same bytes in the
+    /// same place. The groups before it were synced without an error.
+    fn settle(&self, end: u64) -> io::Result<()> {
+        let file = &self.segment.file;
+        if file.length()? > end {
+            file.set_length(end)?;
         }
-        file.sync().map_err(doing("sync", &path))?;
-        remove_empty(disk, dir, &self.empty)?;
+        let mut group = self.header.encode(self.segment.seed, self.offset).to_vec();
+        group.extend_from_slice(&self.body);
+        file.write_at(&group, self.offset)?;
+        file.sync()
+    }
+}
+
+impl Found {
+    /// What it holds.
+    pub(super) fn recovered(&self) -> Recovered {
+        let Base { vote, committed, purged, last, .. } = self.view.base().clone();
+        let cut = self.is_torn.then(|| self.end.clone());
+        Recovered { vote, committed, purged, last, cut }
+    }
+
+    /// Makes it durable and cuts off what lies behind it. Afterwards the next segment may be
+    /// opened.
+    pub(super) fn settle(self, dir: &Path) -> Result<Settled, OpenError> {
+        if let Some(last) = &self.last {
+            let path = dir.join(segment_name(last.segment.number));
+            last.settle(self.end.offset).map_err(doing("settle the end of", &path))?;
+        }
         Ok(Settled {
             view: self.view,
             places: self.places,
             log: self.log,
-            segment: self.last.number + 1,
-            group: self.next_group,
+            segment: self.segment,
+            group: self.group,
             retired: self.retired,
         })
     }
 }
 
 impl Settled {
-    /// A log that begins, in a directory where none was found. A process that stopped while it
-    /// made one may have left a first segment without a group.
-    pub(super) fn fresh(disk: &dyn Disk, dir: &Path, log: u64) -> Result<Self, OpenError> {
-        let names = disk.read_dir(dir).map_err(doing("list the directory", dir))?;
-        if names.iter().any(|entry| segment_number(&entry.name) == Some(1)) {
-            remove_empty(disk, dir, &[1])?;
-        }
-        Ok(Self {
-            view: View::default(),
-            places: Places::default(),
-            log,
-            segment: 1,
-            group: 1,
-            retired: Vec::new(),
-        })
+    /// A log that begins.
+    pub(super) fn fresh(log: u64) -> Self {
+        let (view, places) = (View::default(), Places::default());
+        Self { view, places, log, segment: 1, group: 1, retired: Vec::new() }
     }
-}
-
-/// Removes segments that hold no group, youngest first, so that their numbers never have a gap.
-fn remove_empty(disk: &dyn Disk, dir: &Path, numbers: &[u64]) -> Result<(), OpenError> {
-    for number in numbers.iter().rev() {
-        let path = dir.join(segment_name(*number));
-        disk.remove_file(&path).map_err(doing("remove", &path))?;
-        disk.sync_dir(dir).map_err(doing("sync the directory", dir))?;
-    }
-    Ok(())
 }
 
 /// What a log held when it was opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recovered {
     /// The last vote that was saved.
     pub vote: Option<Bytes>,

@@ -81,7 +81,7 @@ pub(super) struct Start {
 impl Writer {
     /// Opens a new segment and writes its base; everything recovered must be on the disk by now.
     pub(super) fn start(mut folder: Folder, start: Start) -> io::Result<(Self, Group)> {
-        let (segment, length) = folder.open(start.segment, first_bytes(&start.base, 0))?;
+        let (segment, length) = folder.take(start.segment, first_bytes(&start.base, 0))?;
         let mut writer = Self {
             folder,
             active: Active { segment, end: BLOCK, length },
@@ -91,8 +91,7 @@ impl Writer {
             retired: start.retired,
             no_room_ahead: false,
         };
-        let mut group = writer.write(&[])?;
-        group.opened = Some(writer.active.segment.clone());
+        let group = writer.write(&[])?;
         Ok((writer, group))
     }
 
@@ -100,12 +99,31 @@ impl Writer {
     pub(super) fn write(&mut self, records: &[Record]) -> io::Result<Group> {
         let records_bytes: u64 = records.iter().map(Record::encoded_bytes).sum();
         let bytes = align(GROUP_HEADER_BYTES as u64 + records_bytes);
-        let full = self.active.end + bytes > self.active.length;
-        let opened = if full && self.active.end > BLOCK { Some(self.roll(bytes)?) } else { None };
-        let active = &mut self.active;
-        let seed = active.segment.seed;
-        let offset = active.end;
+        if self.active.end > BLOCK && self.active.end + bytes > self.active.length {
+            self.roll(bytes)?;
+        }
+        let offset = self.active.end;
+        let is_first = offset == BLOCK;
+        let offsets = self.encode(records);
+        let file = &self.active.segment.file;
+        file.write_at(&self.buffer, offset)?;
+        file.sync()?;
+        if is_first {
+            self.folder.name(self.active.segment.number)?;
+        }
+        self.active.end += self.buffer.len() as u64;
+        self.group += 1;
+        if self.buffer.capacity() > BUFFER_BYTES_KEPT {
+            self.buffer = Vec::new();
+        }
+        let opened = is_first.then(|| self.active.segment.clone());
+        Ok(Group { opened, offsets, end: self.active.end })
+    }
 
+    /// Puts the group together in the buffer. Returns the offset of each record in the file.
+    fn encode(&mut self, records: &[Record]) -> Vec<u32> {
+        let seed = self.active.segment.seed;
+        let offset = self.active.end;
         self.buffer.clear();
         self.buffer.resize(GROUP_HEADER_BYTES, 0);
         if offset == BLOCK {
@@ -120,24 +138,16 @@ impl Writer {
             self.base.follow(record);
         }
         seal_group(&mut self.buffer, self.group, self.group - 1, seed, offset);
-
-        active.segment.file.write_at(&self.buffer, offset)?;
-        active.segment.file.sync()?;
-        active.end += self.buffer.len() as u64;
-        self.group += 1;
-        if self.buffer.capacity() > BUFFER_BYTES_KEPT {
-            self.buffer = Vec::new();
-        }
-        Ok(Group { opened, offsets, end: active.end })
+        offsets
     }
 
     /// Goes on to the next segment, with room for a group of `bytes` and the base.
-    fn roll(&mut self, bytes: u64) -> io::Result<SegmentFile> {
+    fn roll(&mut self, bytes: u64) -> io::Result<()> {
         let number = self.active.segment.number + 1;
-        let (segment, length) = self.folder.open(number, first_bytes(&self.base, bytes))?;
-        self.active = Active { segment: segment.clone(), end: BLOCK, length };
+        let (segment, length) = self.folder.take(number, first_bytes(&self.base, bytes))?;
+        self.active = Active { segment, end: BLOCK, length };
         self.no_room_ahead = false;
-        Ok(segment)
+        Ok(())
     }
 
     fn wants_next(&self) -> bool {

@@ -159,7 +159,7 @@ impl State {
                 None => self.make(at, name, Body::Directory(Directory::default()))?,
             };
         }
-        self.directory(at).map(|_| ())
+        self.directory(at).map(|_| ()).map_err(|_| error(io::ErrorKind::AlreadyExists))
     }
 
     pub(super) fn remove_file(&mut self, path: &Path) -> io::Result<()> {
@@ -182,6 +182,10 @@ impl State {
         let inode = self.find(from)?;
         let (old, old_name) = self.parent(from)?;
         let (new, new_name) = self.parent(to)?;
+        if parts(to).starts_with(&parts(from)) && parts(to) != parts(from) {
+            // A directory cannot move into itself.
+            return Err(error(io::ErrorKind::InvalidInput));
+        }
         if let Ok(target) = self.find(to) {
             if target == inode {
                 return Ok(());

@@ -80,6 +80,10 @@ impl Timer {
         // A world that is gone wakes nobody.
         let Some(world) = self.world.upgrade() else { return Poll::Pending };
         let mut state = world.state();
+        let set = self.key.and_then(|key| state.timers.get(&key));
+        if set.is_some_and(|waker| waker.will_wake(context.waker())) && state.now < self.due {
+            return Poll::Pending;
+        }
         let old = self.key.take().and_then(|key| state.timers.remove(&key));
         let result = if state.now >= self.due {
             Poll::Ready(())

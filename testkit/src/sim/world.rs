@@ -109,8 +109,14 @@ impl State {
     }
 
     fn fire_timers(&mut self) -> Vec<Waker> {
-        let later = self.timers.split_off(&(self.now + 1, 0));
-        std::mem::replace(&mut self.timers, later).into_values().collect()
+        let mut due = Vec::new();
+        while let Some(timer) = self.timers.first_entry() {
+            if timer.key().0 > self.now {
+                break;
+            }
+            due.push(timer.remove());
+        }
+        due
     }
 
     fn absorb(&mut self, woken: Vec<TaskId>) {

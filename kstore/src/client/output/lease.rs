@@ -5,12 +5,18 @@
 
 use kstore_proto::etcdserverpb::{
     LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseRevokeResponse,
-    LeaseTimeToLiveResponse,
+    LeaseTimeToLiveResponse, ResponseHeader,
 };
 use prost::Message;
 
 use super::kv::header;
 use super::{Answer, Fields, Json, Page, Style};
+
+/// The protobuf form of most of these answers is their header alone: so it comes out of the client
+/// library's types, and so it is known.
+fn head(header: Option<&ResponseHeader>) -> Vec<u8> {
+    header.map_or_else(Vec::new, Message::encode_to_vec)
+}
 
 impl Answer for LeaseGrantResponse {
     fn simple(&self, page: &mut Page) {
@@ -30,6 +36,10 @@ impl Answer for LeaseGrantResponse {
         fields.lease("ID", self.id);
         fields.value("TTL", self.ttl);
         Some(fields)
+    }
+
+    fn protobuf(&self) -> Option<Vec<u8>> {
+        Some(head(self.header.as_ref()))
     }
 }
 
@@ -73,6 +83,10 @@ impl Answer for LeaseKeepAliveResponse {
         fields.lease("ID", self.id);
         fields.value("TTL", self.ttl);
         Some(fields)
+    }
+
+    fn protobuf(&self) -> Option<Vec<u8>> {
+        Some(head(self.header.as_ref()))
     }
 }
 
@@ -124,6 +138,10 @@ impl Answer for Remaining {
         }
         Some(fields)
     }
+
+    fn protobuf(&self) -> Option<Vec<u8>> {
+        Some(head(self.answer.header.as_ref()))
+    }
 }
 
 impl Answer for LeaseLeasesResponse {
@@ -145,5 +163,9 @@ impl Answer for LeaseLeasesResponse {
             fields.lease("ID", lease.id);
         }
         Some(fields)
+    }
+
+    fn protobuf(&self) -> Option<Vec<u8>> {
+        Some(head(self.header.as_ref()))
     }
 }

@@ -45,7 +45,7 @@ impl Display for Table {
                 write_line(out, cells)?;
             }
         }
-        if rows.is_empty() { Ok(()) } else { write_rule(out, &widths) }
+        write_rule(out, &widths)
     }
 }
 

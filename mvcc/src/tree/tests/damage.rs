@@ -6,7 +6,7 @@ use kstore_host::Disk;
 use kstore_testkit::Prng;
 
 use super::{LINEAGE, Model, Pages, dir};
-use crate::tree::page::{Page, PAGE_HEADER, decode, encode};
+use crate::tree::page::{PAGE_HEADER, Page, decode, encode};
 use crate::tree::{FileNumber, PageOptions, PagesEnd, Place, Tree};
 use crate::{Access, Lineage, ReadError};
 
@@ -95,10 +95,7 @@ fn a_page_written_to_the_wrong_place_is_noticed() {
     let mut bytes = vec![0; first.length as usize];
     let from = pages.disk.open(&pages.store.path(first.file), kstore_host::OpenMode::Read).unwrap();
     from.read_exact_at(&mut bytes, u64::from(first.offset)).unwrap();
-    pages
-        .disk
-        .overwrite(&pages.store.path(second.file), u64::from(second.offset), &bytes)
-        .unwrap();
+    pages.disk.overwrite(&pages.store.path(second.file), u64::from(second.offset), &bytes).unwrap();
     let pages = pages.reopen(pages.disk.clone(), end);
     let found = read_all(&pages, &Tree::at(Some(second)));
     assert!(matches!(found, Err(ReadError::Damaged(_))));
@@ -187,10 +184,8 @@ fn the_decoder_survives_any_bytes() {
     println!("seed {seed}");
     let mut prng = Prng::new(seed);
     let (pages, _, root, end) = small();
-    let file = pages
-        .disk
-        .open(&pages.store.path(FileNumber(1)), kstore_host::OpenMode::Read)
-        .unwrap();
+    let file =
+        pages.disk.open(&pages.store.path(FileNumber(1)), kstore_host::OpenMode::Read).unwrap();
     let mut samples = Vec::new();
     let mut at = 64;
     while at < end.last.unwrap().1 {

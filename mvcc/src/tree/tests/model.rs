@@ -248,9 +248,7 @@ impl Run {
     }
 
     fn step(&mut self) {
-        let op = self.prng.below(1000);
-        if std::env::var("DEBUG_OPS").is_ok() { println!("op {op} dirty {} len {}", self.tree.dirty_bytes(), self.model.len()); }
-        match op {
+        match self.prng.below(1000) {
             0..500 => self.insert(),
             500..700 => self.remove(),
             700..706 => self.remove_range(),

@@ -1,0 +1,275 @@
+//! Wiring: sockets, threads, the member, its listeners; and how all of that ends.
+
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kstore_etcd_api::{Api, Door, Listener, Serves, Tls};
+use kstore_host::os::{OsClock, OsDisk, OsRandom};
+use kstore_host::threads::ThreadJobs;
+use kstore_host::{Clock, Disk, OpenMode};
+use kstore_machine::command::{Command, MemberAttributes};
+use kstore_raft::peer::tonic_net::{PeerService, TonicNet};
+use kstore_raft::runtime::TokioRuntime;
+use kstore_raft::{HostParts, Member, StartOptions};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tonic::transport::{Certificate, ClientTlsConfig, Identity};
+
+use super::compactor;
+use super::config::{Config, PeerTls};
+use super::urls::MemberUrl;
+
+/// Threads for reads that are long or cold.
+const JOB_THREADS: usize = 4;
+
+/// Reads that wait for a thread; beyond that clients are told to try again.
+const JOB_QUEUE: usize = 4096;
+
+/// How long the member has to stop cleanly. What it does then (hand leadership over, write a
+/// root) saves time later; nothing is lost without it.
+const STOP_LIMIT: Duration = Duration::from_millis(1300);
+
+/// How long to wait before publishing the member's name and addresses again.
+const PUBLISH_AGAIN: Duration = Duration::from_millis(100);
+
+/// Runs a member until a signal; an error is one line.
+pub(crate) fn serve(config: Config) -> Result<(), String> {
+    if let Err(error) = kstore_host::process::raise_open_files() {
+        tracing::warn!(%error, "the bound on open files stays as it is");
+    }
+    let api_runtime = runtime("api", api_threads())?;
+    let raft_runtime = runtime("raft", 1)?;
+    let result = api_runtime.block_on(run(config, &raft_runtime));
+    // Whatever still runs is not waited for: the member has stopped, or has told why it ended.
+    raft_runtime.shutdown_background();
+    api_runtime.shutdown_background();
+    result
+}
+
+fn api_threads() -> usize {
+    std::thread::available_parallelism().map_or(2, NonZero::get).clamp(2, 16)
+}
+
+fn runtime(name: &str, threads: usize) -> Result<Runtime, String> {
+    Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name(name)
+        .enable_all()
+        .build()
+        .map_err(|error| format!("start threads: {error}"))
+}
+
+/// What stays the same for all listeners.
+struct Machine {
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+}
+
+async fn run(config: Config, raft_runtime: &Runtime) -> Result<(), String> {
+    let mut signals = Signals::open()?;
+    let machine = Machine { disk: Arc::new(OsDisk), clock: Arc::new(OsClock::start()) };
+    let sockets = Sockets::open(&config, &machine).await?;
+    let net = TonicNet::new(client_tls(&config, &*machine.disk)?);
+    let starting = raft_runtime.spawn(start(start_options(&config), host_parts(&machine), net));
+    let member = tokio::select! {
+        started = starting => started.map_err(|error| format!("start member: {error}"))??,
+        () = signals.stop() => return Ok(()),
+    };
+    tracing::info!(
+        name = config.name,
+        member = %member.member_id(),
+        cluster = %member.cluster_id(),
+        data_dir = %config.data_dir.display(),
+        "member started"
+    );
+    let (stop, stopping) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    sockets.serve(&config, &member, &stopping, &mut tasks);
+    if let Some(compaction) = config.compaction {
+        tokio::spawn(compactor::run(member.clone(), compaction));
+    }
+    tokio::spawn(announce(member.clone(), config));
+    tokio::select! {
+        reason = member.stopped() => return Err(format!("member ended: {reason}")),
+        () = signals.stop() => {}
+    }
+    tracing::info!("stopping");
+    // Fails only if no listener is left to hear it.
+    let _nobody = stop.send(true);
+    while tasks.join_next().await.is_some() {}
+    if timeout(STOP_LIMIT, member.stop()).await.is_err() {
+        tracing::warn!("stopped before everything was put away; the next start replays the log");
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn start(options: StartOptions, host: HostParts, net: TonicNet) -> Result<Member, String> {
+    let started = kstore_raft::start::<TokioRuntime, TonicNet>(options, host, net).await;
+    started.map_err(|error| error.to_string())
+}
+
+fn start_options(config: &Config) -> StartOptions {
+    let mut options = StartOptions::new(
+        config.name.clone(),
+        config.data_dir.clone(),
+        config.cluster.clone(),
+        config.token.clone(),
+    );
+    options.timing = config.timing;
+    options
+}
+
+fn host_parts(machine: &Machine) -> HostParts {
+    HostParts {
+        disk: Arc::clone(&machine.disk),
+        clock: Arc::clone(&machine.clock),
+        random: Arc::new(OsRandom),
+        jobs: Arc::new(ThreadJobs::new(JOB_THREADS, JOB_QUEUE)),
+    }
+}
+
+/// Tells the cluster what this member is called and where its clients find it, unless it knows;
+/// then says that it serves. Both need a leader, so a member that says it is ready is.
+async fn announce(member: Member, config: Config) {
+    let client_urls: Vec<String> =
+        config.advertise_client.iter().map(ToString::to_string).collect();
+    loop {
+        let known = member.read_barrier().await.is_ok();
+        let own = member.members().into_iter().find(|info| info.id == member.member_id());
+        let is_published =
+            own.is_some_and(|info| info.name == config.name && info.client_urls == client_urls);
+        if known && is_published {
+            break;
+        }
+        let attributes = MemberAttributes {
+            id: member.member_id().0,
+            name: config.name.clone(),
+            peer_urls: Vec::new(),
+            client_urls: client_urls.clone(),
+        };
+        if known && let Err(why) = member.propose(Command::MemberAttributes(attributes)).await {
+            tracing::debug!(%why, "member attributes not published yet");
+        }
+        tokio::time::sleep(PUBLISH_AGAIN).await;
+    }
+    let addresses = addresses(&config.listen_client);
+    tracing::info!(name = config.name, %addresses, "ready to serve client requests");
+}
+
+fn addresses(urls: &[MemberUrl]) -> String {
+    let addresses: Vec<String> = urls.iter().map(ToString::to_string).collect();
+    addresses.join(",")
+}
+
+/// The sockets of a member, bound before anything else is touched.
+struct Sockets {
+    clients: Vec<Listener>,
+    peers: Vec<Listener>,
+    metrics: Vec<Listener>,
+}
+
+impl Sockets {
+    async fn open(config: &Config, machine: &Machine) -> Result<Self, String> {
+        let tls = |files: Option<kstore_etcd_api::TlsFiles>| {
+            let open =
+                |files| Tls::open(files, Arc::clone(&machine.disk), Arc::clone(&machine.clock));
+            files.map(open).transpose().map(|tls| tls.map(Arc::new))
+        };
+        let client_tls = tls(config.client_tls.clone())?;
+        let peer_tls = tls(config.peer_tls.clone().map(|tls| tls.files))?;
+        Ok(Self {
+            clients: listeners(&config.listen_client, client_tls.as_ref()).await?,
+            peers: listeners(&config.listen_peer, peer_tls.as_ref()).await?,
+            metrics: listeners(&config.listen_metrics, client_tls.as_ref()).await?,
+        })
+    }
+
+    fn serve(
+        self,
+        config: &Config,
+        member: &Member,
+        stop: &watch::Receiver<bool>,
+        tasks: &mut JoinSet<()>,
+    ) {
+        let api = Api::new(member.clone(), config.settings.clone());
+        let pulse = api.clone();
+        tokio::spawn(async move { pulse.run().await });
+        let clients = Serves::Clients(Arc::new(Door::new(api.clone())));
+        let peers = Serves::Peers(Arc::new(PeerService::server(member.clone())));
+        let pages = Serves::Pages(api);
+        let groups = [(self.clients, clients), (self.peers, peers), (self.metrics, pages)];
+        for (listeners, serves) in groups {
+            for listener in listeners {
+                tasks.spawn(listener.serve(serves.clone(), stop.clone()));
+            }
+        }
+    }
+}
+
+async fn listeners(urls: &[MemberUrl], tls: Option<&Arc<Tls>>) -> Result<Vec<Listener>, String> {
+    let mut listeners = Vec::new();
+    for url in urls {
+        let socket = TcpListener::bind(&url.address).await;
+        let socket = socket.map_err(|error| match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                format!("listen on {url}: address already in use")
+            }
+            std::io::ErrorKind::PermissionDenied => format!("listen on {url}: permission denied"),
+            _ => format!("listen on {url}: {error}"),
+        })?;
+        listeners.push(Listener::new(socket, tls.filter(|_| url.tls).cloned()));
+    }
+    Ok(listeners)
+}
+
+/// How this member calls others over TLS.
+fn client_tls(config: &Config, disk: &dyn Disk) -> Result<Option<ClientTlsConfig>, String> {
+    let Some(PeerTls { files, authorities }) = &config.peer_tls else { return Ok(None) };
+    let certificate = read(disk, &files.certificate)?;
+    let key = read(disk, &files.key)?;
+    let mut tls = ClientTlsConfig::new().identity(Identity::from_pem(certificate, key));
+    if let Some(authorities) = authorities {
+        tls = tls.ca_certificate(Certificate::from_pem(read(disk, authorities)?));
+    }
+    Ok(Some(tls))
+}
+
+fn read(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, String> {
+    let read = || {
+        let file = disk.open(path, OpenMode::Read)?;
+        let mut bytes = vec![0; usize::try_from(file.length()?).unwrap_or(0)];
+        file.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
+    };
+    read().map_err(|error: std::io::Error| format!("read {}: {error}", path.display()))
+}
+
+/// The signals that end a member.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn open() -> Result<Self, String> {
+        let open = |kind| signal(kind).map_err(|error| format!("listen for signals: {error}"));
+        Ok(Self {
+            terminate: open(SignalKind::terminate())?,
+            interrupt: open(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
