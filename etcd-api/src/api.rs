@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use kstore_machine::Reply;
 use kstore_machine::command::Command;
@@ -12,6 +13,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
 
 use crate::error;
+use crate::histogram::SyncTimes;
 use crate::metrics::Metrics;
 use crate::pulse::Pulse;
 use crate::settings::Settings;
@@ -28,14 +30,20 @@ struct Shared {
     settings: Settings,
     metrics: Metrics,
     pulse: Pulse,
+    /// Counted by whoever owns the disk.
+    syncs: Arc<SyncTimes>,
+    /// When the API began, by the calendar.
+    begun: Duration,
 }
 
 impl Api {
-    /// The API of `member`. [`Api::run`] must run beside it.
+    /// The API of `member`. [`Api::run`] must run beside it. `syncs` is shown in the metrics.
     #[must_use]
-    pub fn new(member: Member, settings: Settings) -> Self {
+    pub fn new(member: Member, settings: Settings, syncs: Arc<SyncTimes>) -> Self {
         let pulse = Pulse::new(&member.status());
-        let shared = Shared { member, settings, metrics: Metrics::default(), pulse };
+        let begun = member.clock().wall();
+        let metrics = Metrics::default();
+        let shared = Shared { member, settings, metrics, pulse, syncs, begun };
         Self { shared: Arc::new(shared) }
     }
 
@@ -54,6 +62,15 @@ impl Api {
 
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.shared.metrics
+    }
+
+    pub(crate) fn syncs(&self) -> &SyncTimes {
+        &self.shared.syncs
+    }
+
+    /// When the API began, since 1970.
+    pub(crate) fn begun(&self) -> Duration {
+        self.shared.begun
     }
 
     pub(crate) fn pulse(&self) -> &Pulse {

@@ -29,6 +29,7 @@ mod convert;
 mod door;
 mod error;
 mod health;
+mod histogram;
 mod kv;
 mod lease;
 mod listen;
@@ -45,6 +46,7 @@ mod watch;
 
 pub use api::Api;
 pub use door::Door;
+pub use histogram::{Histogram, SyncTimes};
 pub use listen::{Listener, Serves};
 pub use settings::Settings;
 pub use tls::{Tls, TlsFiles};

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use futures_util::{Stream, stream};
 use kstore_machine::command::{self, AlarmKind, Command};
 use kstore_machine::{self as machine, Body, RaisedAlarm};
@@ -11,15 +11,17 @@ use kstore_proto::etcdserverpb::{
     maintenance_server::Maintenance,
 };
 use kstore_raft::{ImageStream, MemberId, Role};
-use sha2::{Digest, Sha256};
 use tonic::{Request, Response, Status};
 
 use crate::api::Api;
 use crate::convert::{self, signed};
 use crate::{error, version};
 
-/// How much of an image one message holds.
-const BLOB_BYTES: usize = 64 * 1024;
+/// How much of an image one message holds (etcd's number).
+const BLOB_BYTES: usize = 32 * 1024;
+
+/// The digest at the end of an image.
+const DIGEST_BYTES: usize = 32;
 
 /// The parts of one image.
 pub(crate) type SnapshotStream =
@@ -205,65 +207,49 @@ fn is_version(text: &str) -> bool {
 struct Blobs {
     header: etcd::ResponseHeader,
     image: ImageStream,
-    /// Bytes that came out of the image and were not sent yet.
+    /// Bytes that came out of the image and were not sent yet; less than a blob and a piece.
     waiting: BytesMut,
-    /// Over all blobs sent.
-    digest: Sha256,
-    /// Bytes of the image that were not sent yet.
+    /// Bytes of the image that were not sent yet, without its digest.
     remaining: u64,
 }
 
-/// The image in messages of equal size, and after them its digest in a message of its own.
+/// The image in messages of equal size, and after them its digest in a message of its own: that
+/// is where clients look for it.
 fn blobs(header: etcd::ResponseHeader, image: ImageStream) -> SnapshotStream {
-    let blobs = Blobs {
-        header,
-        remaining: image.total,
-        image,
-        waiting: BytesMut::new(),
-        digest: Sha256::new(),
-    };
+    let remaining = image.total.saturating_sub(DIGEST_BYTES as u64);
+    let blobs = Blobs { header, remaining, image, waiting: BytesMut::new() };
     Box::pin(stream::unfold(Some(blobs), |blobs| async {
         let mut blobs = blobs?;
         match blobs.next().await {
-            Ok(Some(blob)) => {
-                let message = blobs.message(blob);
-                Some((Ok(message), Some(blobs)))
-            }
-            Ok(None) => {
-                let digest = Bytes::copy_from_slice(&blobs.digest.clone().finalize());
-                blobs.remaining = 0;
-                let message = blobs.message(digest);
-                Some((Ok(message), None))
-            }
+            Ok(message) if message.blob.is_empty() => None,
+            Ok(message) => Some((Ok(message), Some(blobs))),
             Err(status) => Some((Err(status), None)),
         }
     }))
 }
 
 impl Blobs {
-    async fn next(&mut self) -> Result<Option<Bytes>, Status> {
-        while self.waiting.len() < BLOB_BYTES {
+    async fn next(&mut self) -> Result<etcd::SnapshotResponse, Status> {
+        let wanted = match self.remaining {
+            0 => DIGEST_BYTES,
+            rest => usize::try_from(rest).unwrap_or(BLOB_BYTES).min(BLOB_BYTES),
+        };
+        while self.waiting.len() < wanted {
             match self.image.next().await {
-                Some(Ok(part)) => self.waiting.extend_from_slice(&part),
+                Some(Ok(piece)) => self.waiting.extend_from_slice(&piece),
                 Some(Err(why)) => {
                     return Err(Status::unknown(format!("etcdserver: read image: {why}")));
                 }
-                None if self.waiting.is_empty() => return Ok(None),
                 None => break,
             }
         }
-        let blob = self.waiting.split_to(self.waiting.len().min(BLOB_BYTES)).freeze();
-        self.digest.update(&blob);
+        let blob = self.waiting.split_to(self.waiting.len().min(wanted)).freeze();
         self.remaining = self.remaining.saturating_sub(blob.len() as u64);
-        Ok(Some(blob))
-    }
-
-    fn message(&self, blob: Bytes) -> etcd::SnapshotResponse {
-        etcd::SnapshotResponse {
+        Ok(etcd::SnapshotResponse {
             header: Some(self.header),
             remaining_bytes: self.remaining,
             blob,
             version: version::STORAGE.to_owned(),
-        }
+        })
     }
 }

@@ -8,11 +8,13 @@
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use kstore_raft::{Role, Status};
 use tonic::Code;
 
 use crate::api::Api;
+use crate::histogram::SyncTimes;
 use crate::methods::METHODS;
 use crate::version;
 
@@ -133,8 +135,9 @@ pub(crate) fn render(api: &Api) -> String {
     let mut page = Page(String::with_capacity(16 * 1024));
     server(&mut page, api, &status);
     store(&mut page, api, &status);
+    disk(&mut page, api.syncs());
     calls(&mut page, api.metrics());
-    process(&mut page);
+    process(&mut page, api.begun());
     page.0
 }
 
@@ -280,8 +283,23 @@ fn calls(page: &mut Page, metrics: &Metrics) {
     }
 }
 
+fn disk(page: &mut Page, syncs: &SyncTimes) {
+    let log = "etcd_disk_wal_fsync_duration_seconds";
+    page.head(log, "histogram", "The latency of syncs of the write-ahead log.");
+    syncs.log.render(log, &mut page.0);
+    let store = "etcd_disk_backend_commit_duration_seconds";
+    page.head(store, "histogram", "The latency of syncs of the store's files.");
+    syncs.store.render(store, &mut page.0);
+}
+
 /// What the kernel counts for this process.
-fn process(page: &mut Page) {
+fn process(page: &mut Page, begun: Duration) {
+    page.one(
+        "process_start_time_seconds",
+        "gauge",
+        "Start time of the process since unix epoch in seconds.",
+        begun.as_secs_f64(),
+    );
     let Some(usage) = kstore_host::process::usage() else { return };
     page.one(
         "process_cpu_seconds_total",

@@ -34,11 +34,14 @@ trap finish EXIT
 
 # --- The words of the checks ----------------------------------------------
 
+# Some commands (lock, elect, watch) heed no timeout of their own.
+limit=30
+
 # ctl ARG...: etcdctl against all members; what it logs besides is put aside.
-ctl() { "$etcdctl" --endpoints "$endpoints" --command-timeout 20s "$@" 2>"$tmp/err"; }
+ctl() { timeout "$limit" "$etcdctl" --endpoints "$endpoints" --command-timeout 10s "$@" 2>"$tmp/err"; }
 
 # at_one ARG...: the same against one member.
-at_one() { "$etcdctl" --endpoints "$one" --command-timeout 20s "$@" 2>"$tmp/err"; }
+at_one() { timeout "$limit" "$etcdctl" --endpoints "$one" --command-timeout 10s "$@" 2>"$tmp/err"; }
 
 # json FILTER ARG...: the answer in JSON through a filter, numbers whole.
 json() { local filter="$1"; shift; ctl "$@" -w json | jq -r "$filter"; }
@@ -84,6 +87,7 @@ watch() {
   : >"$file" # so that it is there to be looked at
   "$etcdctl" --endpoints "$endpoints" watch "$@" >"$file" 2>"$file.err" &
   watches+=($!)
+  disown # its end is ours, and no news
 }
 
 # await FILE N: until FILE has N lines, at most 20 seconds.
@@ -239,12 +243,11 @@ refused "a compaction of the future is refused" "etcdserver: mvcc: required revi
 ctl put "$top/c" 3 >/dev/null
 now="$(revision)"
 same "compaction --physical says the revision" "$(ctl compaction --physical "$now")" "compacted revision $now"
-ctl watch "$top/c" --rev "$rev" >"$tmp/compacted" 2>"$tmp/compacted.err" &
-watches+=($!)
+refused_watch="required revision has been compacted"
+watch "$tmp/compacted" "$top/c" --rev "$rev"
 deadline=$((SECONDS + 20))
-until grep -q "required revision has been compacted" "$tmp/compacted" "$tmp/compacted.err" "$tmp/err" 2>/dev/null ||
-  [ $SECONDS -ge $deadline ]; do sleep 0.1; done
-like "watch from a compacted revision is told so" "$(cat "$tmp/compacted" "$tmp/compacted.err" "$tmp/err")" "required revision has been compacted"
+until grep -q "$refused_watch" "$tmp/compacted" "$tmp/compacted.err" || [ $SECONDS -ge $deadline ]; do sleep 0.1; done
+like "watch from a compacted revision is told so" "$(cat "$tmp/compacted" "$tmp/compacted.err")" "$refused_watch"
 
 # --- endpoint, member, alarm, snapshot ------------------------------------------------------
 

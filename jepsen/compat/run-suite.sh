@@ -5,7 +5,8 @@
 #
 # BINARY is `etcd`, or `kstore` (run as `kstore server`). COUNT is the number of
 # members, 1 or 3. RESULTS gets one line per case, "case: pass|fail|skip"; by
-# default it is NAME-COUNT.results in .cache/compat, beside the log NAME-COUNT.log.
+# default it is NAME-COUNT.results in .cache/compat. What `go test` says is
+# beside it with the ending .log.
 # GOTEST has further flags for `go test`, for example GOTEST="-run TestWatch".
 # Succeeds if all cases pass. The servers' files are kept if one fails.
 set -euo pipefail
@@ -18,7 +19,7 @@ cache="$here/../../.cache/compat"
 mkdir -p "$cache"
 cache="$(cd "$cache" && pwd)"
 results="$(realpath -m -- "${3:-$cache/$name.results}")"
-log="$cache/$name.log"
+log="${results%.results}.log"
 dir="$(mktemp -d "${TMPDIR:-/tmp}/compat-$name.XXXXXX")"
 keep=yes # the servers' files, unless all cases pass
 finish() {

@@ -38,6 +38,7 @@ mod lease;
 mod lock;
 mod member;
 mod notation;
+mod offline;
 mod output;
 mod role;
 mod session;
@@ -111,6 +112,7 @@ fn commands() -> Command {
             user::command(),
             role::command(),
             upkeep::downgrade_command(),
+            offline::verify_command(),
             arguments::verb("version", "Prints the version", ""),
         ]);
     settings::with_flags(top)
@@ -148,6 +150,7 @@ async fn dispatch(flags: &ArgMatches) -> Result<(), Failure> {
         "auth" => user::auth(settings, flags).await,
         "user" => user::run(settings, flags).await,
         "role" => role::run(settings, flags).await,
+        "verify" => offline::verify_directory(&settings, flags),
         "downgrade" => upkeep::downgrade(settings, flags).await,
         _ => Err(Failure::new(Exit::Error, format!("unknown command {name}"))),
     }

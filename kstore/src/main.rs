@@ -4,7 +4,7 @@
 //!   started as        first word            runs
 //!   ───────────────   ───────────────────   ─────────────────────────────────
 //!   etcd              any                   server::run    with etcd's flags
-//!   etcdctl           any                   client::run    with etcdctl's flags
+//!   etcdctl, etcdutl  any                   client::run    with their flags
 //!   kstore            server                server::run
 //!   kstore            anything else         client::run
 //! ```
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     let program = words.first().map(Path::new).and_then(Path::file_name).unwrap_or_default();
     match program.to_str() {
         Some("etcd") => server::run(words),
-        Some("etcdctl") => client::run(words),
+        Some("etcdctl" | "etcdutl") => client::run(words),
         _ if words.get(1).is_some_and(|word| word == "server") => {
             words.remove(1);
             server::run(words)

@@ -24,6 +24,7 @@ mod config;
 mod flags;
 mod logs;
 mod serve;
+mod timed_disk;
 mod urls;
 
 use std::ffi::OsString;

@@ -1,4 +1,5 @@
-//! The chain hash: one number that says whether two members applied the same log to the same effect.
+//! The chain hash: one number that says whether two members applied the same log to the same
+//! effect.
 //!
 //! ```text
 //!   chain(n) = SHA-256( chain(n-1), index, term, revision, records, digest of the records, outcome )
@@ -12,7 +13,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::applying::Outcome;
 
-/// The chain after one more entry. `finished` is what the entry wrote, if anything could be written.
+/// The chain after one more entry. `finished` is what the entry wrote, if anything could be
+/// written.
 pub(crate) fn extended(
     previous: ChainHash,
     position: Position,

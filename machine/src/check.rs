@@ -1,8 +1,8 @@
 //! What is wrong with a request by itself, whatever the store holds.
 //!
-//! The door checks a client's request before it proposes it, so that nonsense never costs a log entry.
-//! Applying checks once more (all but the limits, which are a setting), so that whatever lies in the
-//! log has defined effects.
+//! The door checks a client's request before it proposes it, so that nonsense never costs a log
+//! entry. Applying checks once more (all but the limits, which are a setting), so that whatever
+//! lies in the log has defined effects.
 //!
 //! A transaction may change a key once: whichever of its branches run, no two of its operations may
 //! write one key. What etcd lets through here (a put and a delete of one key in sibling nested
@@ -20,8 +20,8 @@ use crate::reply::Rejected;
 /// Limits on a transaction; a setting of the door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TxnLimits {
-    /// The most comparisons, and operations in a branch, that a transaction may have; those nested in
-    /// it have what it leaves.
+    /// The most comparisons, and operations in a branch, that a transaction may have; those nested
+    /// in it have what it leaves.
     pub operations: usize,
 }
 
@@ -37,8 +37,8 @@ impl Default for TxnLimits {
     }
 }
 
-/// Transactions nested deeper than this are refused. (Reading the request refuses them at about half
-/// of a hundred, so this guards only recursion over commands made by hand.)
+/// Transactions nested deeper than this are refused. (Reading the request refuses them at about
+/// half of a hundred, so this guards only recursion over commands made by hand.)
 const DEPTH_MAX: usize = 100;
 
 /// Checks a put.
@@ -209,7 +209,8 @@ impl Deleted {
 
     fn extend(&mut self, spans: impl IntoIterator<Item = Span>) {
         for mut span in spans {
-            // Absorb, from the back, what begins at or before the end and ends at or after the start.
+            // Absorb, from the back, what begins at or before the end and ends at or after the
+            // start.
             while let Some((start, end)) = self.last_touching(&span) {
                 self.0.remove(&start);
                 span.start = span.start.min(start);

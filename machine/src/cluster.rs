@@ -1,5 +1,5 @@
-//! What the members know of one another: names and addresses, the membership, alarms, the version that
-//! all speak. Side tables, drawn in `docs/formats/command.md`:
+//! What the members know of one another: names and addresses, the membership, alarms, the version
+//! that all speak. Side tables, drawn in `docs/formats/command.md`:
 //!
 //! ```text
 //!   Member  id                 ─► name, peer URLs, client URLs, role
@@ -8,8 +8,8 @@
 //!   Meta    "cluster-version"  ─► text
 //! ```
 //!
-//! The consensus layer decides who votes; its membership entries pass through here so that they lie in
-//! the same state as everything else, and are never younger or older than it.
+//! The consensus layer decides who votes; its membership entries pass through here so that they lie
+//! in the same state as everything else, and are never younger or older than it.
 //!
 //! Invariant: a member that was removed keeps its row, so that its id is never used again.
 

@@ -15,11 +15,11 @@
 //! `docs/formats/command.md`. Field names and kinds follow etcd's requests one to one, with etcd's
 //! meaning of zero, so a request of a client becomes a command by copying its fields.
 //!
-//! Invariant: a command holds everything that its effects depend on. Whatever a member would have to
-//! choose (a lease id, a time to live, a time) is chosen by the proposer and written into it.
+//! Invariant: a command holds everything that its effects depend on. Whatever a member would have
+//! to choose (a lease id, a time to live, a time) is chosen by the proposer and written into it.
 //!
-//! Invariant: a member never applies a command that it does not understand. A version or a kind from
-//! the future is an error that stops the member, for skipping it would be silent divergence.
+//! Invariant: a member never applies a command that it does not understand. A version or a kind
+//! from the future is an error that stops the member, for skipping it would be silent divergence.
 
 use std::fmt::{Debug, Formatter};
 
@@ -42,8 +42,9 @@ pub struct Envelope {
     /// The proposer's own number for the request.
     #[prost(uint64, tag = "3")]
     pub sequence: u64,
-    /// When given: the command has effects only if its entry was appended in this term. A leader that
-    /// was deposed without noticing cannot expire leases, because its entries carry its own term.
+    /// When given: the command has effects only if its entry was appended in this term. A leader
+    /// that was deposed without noticing cannot expire leases, because its entries carry its own
+    /// term.
     #[prost(uint64, optional, tag = "4")]
     pub term_guard: Option<u64>,
     /// What to do. Absent only in a command of a kind that this program does not know.
@@ -325,7 +326,8 @@ pub struct LeaseRevoke {
     pub ids: Vec<i64>,
 }
 
-/// Remembers how long leases have left, so that a new leader need not give them all their time anew.
+/// Remembers how long leases have left, so that a new leader need not give them all their time
+/// anew.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct LeaseCheckpoint {
     /// The leases; unknown ones are passed over.

@@ -7,11 +7,12 @@
 //!   LeaseKey  id, key       ─► (nothing)      one row for each key attached to a lease
 //! ```
 //!
-//! *Time* is not here: when a lease is over is decided by the leader's clock, outside, and comes back
-//! as a command. The machine tells of every change by a [`Notice`], so that this clock keeps up.
+//! *Time* is not here: when a lease is over is decided by the leader's clock, outside, and comes
+//! back as a command. The machine tells of every change by a [`Notice`], so that this clock keeps
+//! up.
 //!
-//! Invariant: a key has a LeaseKey row exactly when its newest record carries that lease, and then the
-//! Lease row exists.
+//! Invariant: a key has a LeaseKey row exactly when its newest record carries that lease, and then
+//! the Lease row exists.
 
 use bytes::Bytes;
 use kstore_mvcc::{Access, LeaseId, NoteKind, ReadError, Snapshot, Table, Write};

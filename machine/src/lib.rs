@@ -11,10 +11,10 @@
 //!                                                 to readers, to those who watch
 //! ```
 //!
-//! The semantics are etcd's, to the letter where clients can see them: puts, deletes, transactions with
-//! nested ones, leases, compaction, alarms. Each is described where it is done: [`command`] says what
-//! may be asked, `applying` and `txn` what it does to keys, [`lease`] and [`cluster`] what else is
-//! replicated, [`range`] how keys are read, inside transactions and by clients alike.
+//! The semantics are etcd's, to the letter where clients can see them: puts, deletes, transactions
+//! with nested ones, leases, compaction, alarms. Each is described where it is done: [`command`]
+//! says what may be asked, `applying` and `txn` what it does to keys, [`lease`] and [`cluster`]
+//! what else is replicated, [`range`] how keys are read, inside transactions and by clients alike.
 //!
 //! Everything is synchronous and deterministic: no clock, no randomness, no thread. Whatever would
 //! differ between members comes in with the command.

@@ -1,7 +1,7 @@
 //! The machine: entry by entry, from a payload to effects, an answer and a hash.
 //!
-//! Invariant: what an entry does depends on the entry and on the entries before it alone: not on who
-//! waits for an answer, not on where the store's pages lie, not on time.
+//! Invariant: what an entry does depends on the entry and on the entries before it alone: not on
+//! who waits for an answer, not on where the store's pages lie, not on time.
 //!
 //! Invariant: a refused command leaves no trace but its mark in the chain hash.
 
@@ -18,8 +18,8 @@ use crate::command::{AlarmKind, Command, Compact, Envelope, Operation, Retain, S
 use crate::reply::{Body, RaisedAlarm, Rejected, Reply};
 use crate::stop::{Fatal, Stop, parted};
 
-/// The replicated state machine over a store. Whoever owns it applies committed entries in order and
-/// publishes after a batch of them.
+/// The replicated state machine over a store. Whoever owns it applies committed entries in order
+/// and publishes after a batch of them.
 #[derive(Debug)]
 pub struct Machine {
     store: Store,
@@ -341,8 +341,8 @@ impl Applying<'_, '_> {
         Ok(self.reply(Body::Done))
     }
 
-    /// Moves the horizon below which the store forgets, never beyond what clients may read and never
-    /// back.
+    /// Moves the horizon below which the store forgets, never beyond what clients may read and
+    /// never back.
     fn retain(&mut self, retain: &Retain) -> Result<Reply, Stop> {
         let asked = Revision(u64::try_from(retain.revision).unwrap_or(0));
         let to = asked.min(self.write.compacted());

@@ -6,9 +6,9 @@
 //!   anything else                  read keys without values ─► filter ─► sort ─► cut ─► read values
 //! ```
 //!
-//! etcd's order of steps decides what is answered and is followed: filters and sorting come before the
-//! cut, with one exception, a sort target without a direction. There etcd takes `limit + 1` keys in key
-//! order, sorts those upwards, and cuts.
+//! etcd's order of steps decides what is answered and is followed: filters and sorting come before
+//! the cut, with one exception, a sort target without a direction. There etcd takes `limit + 1`
+//! keys in key order, sorts those upwards, and cuts.
 
 use std::ops::ControlFlow;
 
@@ -113,8 +113,8 @@ fn one_key(write: &Write<'_>, key: Bytes, content: Content) -> Result<Option<Key
     Ok(Some(KeyValue { key, value: Bytes::new(), create, modified, version, lease }))
 }
 
-/// The live keys of a range, a slice at a time, so that a range of any size takes little memory. Keys
-/// of a slice may be deleted before the next one is read.
+/// The live keys of a range, a slice at a time, so that a range of any size takes little memory.
+/// Keys of a slice may be deleted before the next one is read.
 #[derive(Debug)]
 pub(crate) struct Slices {
     rest: Option<KeyRange>,

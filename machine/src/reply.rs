@@ -1,8 +1,8 @@
 //! What the machine answers to a command.
 //!
 //! Answers are values of this process and never stored or sent: only the member that proposed a
-//! command builds one in full. What *is* equal everywhere is the outcome (which answer, which error,
-//! which branches, how many keys); it goes into the chain hash.
+//! command builds one in full. What *is* equal everywhere is the outcome (which answer, which
+//! error, which branches, how many keys); it goes into the chain hash.
 
 use std::fmt::{Display, Formatter};
 
@@ -13,8 +13,9 @@ use crate::command::AlarmKind;
 /// An answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply {
-    /// For the answer's header: the revision that the command wrote, or else the store's current one.
-    /// (A transaction inside a transaction has none in etcd's protocol; leave its header empty.)
+    /// For the answer's header: the revision that the command wrote, or else the store's current
+    /// one. (A transaction inside a transaction has none in etcd's protocol; leave its header
+    /// empty.)
     pub revision: Revision,
     /// The answer itself.
     pub body: Body,

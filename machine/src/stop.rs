@@ -1,7 +1,7 @@
 //! Why applying a command stops early, inside this crate.
 //!
-//! The crate's face keeps the two reasons apart, as `Result<Result<Reply, Rejected>, Fatal>`; inside,
-//! one type lets `?` carry both out of nested steps.
+//! The crate's face keeps the two reasons apart, as `Result<Result<Reply, Rejected>, Fatal>`;
+//! inside, one type lets `?` carry both out of nested steps.
 
 use kstore_mvcc as mvcc;
 

@@ -11,8 +11,8 @@
 //! Nothing is left to fail in step 3 but the store itself. (If it did, the whole command would be
 //! abandoned, so not a trace would stay.)
 
-//! A transaction that only reads needs no log entry: its door answers it over a snapshot, with the same
-//! steps ([`answer_read_only`]).
+//! A transaction that only reads needs no log entry: its door answers it over a snapshot, with the
+//! same steps ([`answer_read_only`]).
 
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
@@ -28,8 +28,8 @@ use crate::range::{self, Reads, SnapshotReads};
 use crate::reply::{Body, RangeReply, Rejected, Reply};
 use crate::stop::Stop;
 
-/// The branch that a transaction takes, with the plans of the transactions nested in that branch, in
-/// order.
+/// The branch that a transaction takes, with the plans of the transactions nested in that branch,
+/// in order.
 #[derive(Debug)]
 struct Plan {
     succeeded: bool,
@@ -106,8 +106,8 @@ fn evaluate<R: Reads>(reads: &R, txn: &Txn) -> Result<Plan, R::Error> {
     Ok(plan)
 }
 
-/// Whether a comparison holds for each key in its range; for a range without keys, whether it holds for
-/// an absent key.
+/// Whether a comparison holds for each key in its range; for a range without keys, whether it holds
+/// for an absent key.
 fn holds<R: Reads>(reads: &R, compare: &Compare) -> Result<bool, R::Error> {
     let keys = KeyRange::from_request(compare.key.clone(), compare.range_end.clone());
     let of_value = CompareTarget::try_from(compare.target) == Ok(CompareTarget::Value);

@@ -1,6 +1,6 @@
 //! The machine against a naive model, over random commands: answers, events, reads at any revision,
-//! leases, history; on two machines with other page and segment sizes, checkpoints, restarts, crashes
-//! and questions, whose chain hashes must agree throughout.
+//! leases, history; on two machines with other page and segment sizes, checkpoints, restarts,
+//! crashes and questions, whose chain hashes must agree throughout.
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 

@@ -18,12 +18,7 @@ fn low_byte(value: u64) -> u8 {
     value as u8
 }
 
-/// A signed number as an unsigned one with the same bits.
-pub(crate) fn bits(value: i64) -> u64 {
-    u64::from_le_bytes(value.to_le_bytes())
-}
-
-/// The opposite of [`bits`].
+/// An unsigned number as a signed one with the same bits.
 pub(crate) fn signed(value: u64) -> i64 {
     i64::from_le_bytes(value.to_le_bytes())
 }

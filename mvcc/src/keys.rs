@@ -135,11 +135,6 @@ impl<'a> CellKey<'a> {
         let revision = Revision(!u64::from_be_bytes(*revision));
         well_formed.then_some(Self { prefix, revision })
     }
-
-    /// The user key.
-    pub(crate) fn user_key(&self) -> Cow<'a, [u8]> {
-        user_key(self.prefix)
-    }
 }
 
 /// The user key in the prefix of its cells.
@@ -276,7 +271,7 @@ mod tests {
         for key in keys {
             let bytes = cell_key(key, 7);
             let decoded = CellKey::decode(&bytes).unwrap();
-            assert_eq!(decoded.user_key(), key);
+            assert_eq!(user_key(decoded.prefix), key);
             assert_eq!(decoded.revision, Revision(7));
         }
     }

@@ -270,7 +270,7 @@ impl Opener {
 
     fn serve(
         self,
-        root: Root,
+        mut root: Root,
         second: Option<Root>,
         loaded: Loaded,
         fell_back: Option<String>,
@@ -287,10 +287,23 @@ impl Opener {
                 Err(_) => false,
             }
         });
-        self.remove_all_but(&kept)?;
+        // Names that a lost future has used are not used again.
+        let seen = self.remove_all_but(&kept)?;
+        let same = seen.iter().filter(|file| file.number == root.log.file.number);
+        let generation = same.map(|file| file.generation + 1).max().unwrap_or(0);
+        let next_number = seen.iter().map(|file| file.number + 1).max().unwrap_or(0);
+        root.log.next_number = root.log.next_number.max(next_number);
         let tail = match scan {
-            Some(scan) => Some(scan.into_tail(&*self.disk, &self.home.path, root.lineage)?),
-            None => None,
+            Some(scan) => {
+                let home = &self.home.path;
+                let mut tail = scan.into_tail(&*self.disk, home, root.lineage, generation)?;
+                tail.end.next_number = root.log.next_number;
+                Some(tail)
+            }
+            None => {
+                root.log.file.generation = generation;
+                None
+            }
         };
         let closed = page_bytes(&*self.disk, &pages)?;
         let first_page_file = root.pages.next;
@@ -329,15 +342,18 @@ impl Opener {
         Ok((Store::at_root(&root, shared, log, checkpoint, self.options), opening))
     }
 
-    fn remove_all_but(&self, kept: &BTreeSet<SegmentFile>) -> Result<(), OpenError> {
+    /// Removes the segments that no root names; returns all that there were.
+    fn remove_all_but(&self, kept: &BTreeSet<SegmentFile>) -> Result<Vec<SegmentFile>, OpenError> {
+        let mut seen = Vec::new();
         for name in home::files(&*self.disk, &self.home.path)? {
             let Some(file) = SegmentFile::from_name(&name) else { continue };
+            seen.push(file);
             if !kept.contains(&file) {
                 let path = self.home.path.join(&name);
                 self.disk.remove_file(&path).map_err(OpenError::io("remove", &path))?;
             }
         }
-        Ok(())
+        Ok(seen)
     }
 }
 

@@ -1,14 +1,20 @@
 //! Power is cut at every single change of the disk that a script makes, in several ways; after
 //! each the store opens with exactly the state of its root and goes on as if nothing had been.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
-use kstore_mvcc::{Fatal, Opening, Options, Store};
+use std::path::Path;
+use std::sync::Arc;
+
+use kstore_host::Disk;
+use kstore_mvcc::{Fatal, Opening, Options, Store, verify};
 use kstore_testkit::disk::{Applied, CrashPolicy, Fault, OpKind, Sector};
 use kstore_testkit::{Prng, SimDisk};
 use support::model::Model;
 use support::script::{Command, apply, random_command};
-use support::{applied, chain, checkpoint, new_disk, open, position};
+use support::{DATA, applied, chain, checkpoint, new_disk, open, position};
 
 const COMMANDS: usize = 200;
 const KEYS: u64 = 60;
@@ -91,6 +97,10 @@ fn recover(disk: &SimDisk, script: &[Command], durable: usize, seed: u64) -> Ope
     model_at(script, done).check_all(&store.snapshot());
     run(&mut store, script, done, &mut Progress::default()).unwrap();
     model_at(script, script.len()).check_all(&store.snapshot());
+    drop(store);
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let report = verify(&disk, Path::new(DATA)).unwrap();
+    assert_eq!(report.damages, []);
     opening
 }
 

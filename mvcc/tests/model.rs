@@ -1,13 +1,20 @@
 //! Store and naive model side by side: random commands, checkpoints, sweeps, crashes and restarts.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::print_stdout, reason = "a random test says its seed")]
+
 mod support;
 
-use kstore_mvcc::{CheckpointJob, Options, Snapshot, Store};
+use std::path::Path;
+use std::sync::Arc;
+
+use kstore_host::Disk;
+use kstore_mvcc::{CheckpointJob, Options, Snapshot, Store, verify};
 use kstore_testkit::disk::{CrashPolicy, Sector};
 use kstore_testkit::{Prng, SimDisk};
 use support::model::Model;
 use support::script::{Command, apply, random_command};
-use support::{applied, chain, checkpoint, new_disk, open, position};
+use support::{DATA, applied, chain, checkpoint, new_disk, open, position};
 
 struct Run {
     prng: Prng,
@@ -126,6 +133,8 @@ impl Run {
             self.model.apply(command);
         }
         self.model.check_all(&self.store.snapshot());
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        assert_eq!(verify(&disk, Path::new(DATA)).unwrap().damages, []);
         while self.done < self.commands.len() {
             self.apply_next();
         }

@@ -22,14 +22,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
-use kstore_host::{Clock, Disk, Jobs, Lane};
+use kstore_host::{Clock, Disk, Jobs, Lane, Random};
 use kstore_machine::{
     Applied as AppliedEntry, EventBatch, Machine, Membership, Notice, Published, Wants, cluster,
     lease,
 };
 use kstore_mvcc::{
-    Access, CheckpointDone, CheckpointJob, DurableRoots, LeaseId, Options, Position, Snapshot,
-    Store, StoreIdentity,
+    Access, CheckpointDone, CheckpointJob, DurableRoots, LeaseId, Lineage, Options, Position, ReceivedImage,
+    Restart, Snapshot, Store, StoreId, StoreIdentity,
 };
 use kstore_watch::Batch;
 use tokio::sync::oneshot;
@@ -38,11 +38,11 @@ use crate::applied::Applied;
 use crate::engine::{COMMAND, MembershipEntry};
 use crate::event::Event;
 use crate::image::PinnedImage;
-use crate::incoming::ReceivedImage;
 use crate::lessor::Lessor;
 use crate::outcome::Outcome;
 use crate::pending::Pending;
 use crate::types::MemberId;
+use crate::wal::Wal;
 use crate::watch_stream::{SharedHub, lock};
 
 /// A committed entry on its way to the lane.
@@ -81,7 +81,7 @@ pub(crate) struct Home {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) data_dir: PathBuf,
     pub(crate) options: Options,
-    pub(crate) identity: StoreIdentity,
+    pub(crate) lineage: Lineage,
 }
 
 /// What applying tells, and whom.
@@ -109,6 +109,24 @@ struct State {
     machine: Mutex<Option<Machine>>,
     /// The newest published view.
     view: RwLock<Snapshot>,
+    /// The membership at the newest durable root, and at the one that is being written.
+    memberships: Mutex<Memberships>,
+    random: Arc<dyn Random>,
+    wal: Wal,
+}
+
+/// Which membership belongs to which root: an image is sent with that of its own root.
+#[derive(Default)]
+struct Memberships {
+    durable: RootMembership,
+    prepared: RootMembership,
+}
+
+/// Where a root stands, and the newest membership there. Both are absent in a new store.
+#[derive(Default, Clone)]
+struct RootMembership {
+    position: Option<Position>,
+    encoded: Option<Bytes>,
 }
 
 fn ended() -> io::Error {
@@ -215,14 +233,18 @@ impl State {
     /// Replaces the store by a received image.
     fn install(&self, received: &ReceivedImage) -> io::Result<()> {
         let mut machine = self.machine();
-        // The old store's files go with the new one's opening.
+        // The old store is closed first: its files go with the new one's opening.
         drop(machine.take());
-        received.install(&self.home).map_err(io::Error::other)?;
-        let opened = open_machine(&self.home).map_err(io::Error::other)?;
+        let store = StoreId(random_u128(&*self.random));
+        let disk = &*self.home.disk;
+        let restart = Restart::SameCluster;
+        kstore_mvcc::install(disk, &self.home.data_dir, received, store, restart)
+            .map_err(io::Error::other)?;
+        let opened = open_machine(&self.home, &*self.random).map_err(io::Error::other)?;
         let view = opened.store().reader().snapshot();
-        let current = view.revision().0;
-        let compacted = view.compacted().0;
+        let (current, compacted) = (view.revision().0, view.compacted().0);
         let position = opened.applied();
+        self.memberships().durable = membership_at(&view)?;
         *machine = Some(opened);
         self.publish_view(view);
         let wakes = lock(&self.listeners.hub).reset(current, compacted);
@@ -232,17 +254,66 @@ impl State {
         }
         Ok(())
     }
+
+    fn memberships(&self) -> MutexGuard<'_, Memberships> {
+        self.memberships.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn prepare_checkpoint(&self) -> io::Result<Option<CheckpointJob>> {
+        let mut machine = self.machine();
+        let machine = machine.as_mut().ok_or_else(ended)?;
+        let job = machine.store_mut().prepare_checkpoint().map_err(io::Error::other)?;
+        if job.is_some() {
+            // What is prepared is the published view, and nothing is published in between.
+            self.memberships().prepared = membership_at(&self.view())?;
+        }
+        Ok(job)
+    }
+
+    fn finish_checkpoint(&self, done: CheckpointDone) -> io::Result<DurableRoots> {
+        let mut machine = self.machine();
+        let store = machine.as_mut().ok_or_else(ended)?.store_mut();
+        store.finish_checkpoint(done).map_err(io::Error::other)?;
+        let mut memberships = self.memberships();
+        memberships.durable = memberships.prepared.clone();
+        Ok(store.durable())
+    }
+
+    fn pin_image(&self, jobs: Arc<dyn Jobs>) -> io::Result<PinnedImage> {
+        let mut machine = self.machine();
+        let store = machine.as_mut().ok_or_else(ended)?.store_mut();
+        let RootMembership { position, encoded } = self.memberships().durable.clone();
+        let image = store.image().map_err(io::Error::other)?;
+        assert_eq!(image.info().position, position, "memberships follow the roots");
+        Ok(PinnedImage { position, membership: encoded, image: Arc::new(image), jobs })
+    }
+}
+
+/// Where a view stands, and the newest membership there.
+fn membership_at(view: &Snapshot) -> io::Result<RootMembership> {
+    let position = view.position();
+    if position.is_none() {
+        // A restored store: the members that it knows are those of the cluster it comes from.
+        return Ok(RootMembership { position, encoded: None });
+    }
+    let membership = cluster::membership(view, Access::Disk).map_err(io::Error::other)?;
+    let encoded = membership.map(|(_, encoded)| encoded);
+    Ok(RootMembership { position, encoded })
+}
+
+/// A random number of 128 bits.
+pub(crate) fn random_u128(random: &dyn Random) -> u128 {
+    u128::from(random.next_u64()) << 64 | u128::from(random.next_u64())
 }
 
 /// Opens the newest store of a data directory and the machine on it.
-pub(crate) fn open_machine(home: &Home) -> Result<Machine, String> {
-    let (store, opening) = Store::open(
-        Arc::clone(&home.disk),
-        &home.data_dir,
-        home.options.clone(),
-        home.identity,
-    )
-    .map_err(|e| e.to_string())?;
+pub(crate) fn open_machine(home: &Home, random: &dyn Random) -> Result<Machine, String> {
+    // A store's id tells the roots of one opening from those of another.
+    let identity =
+        StoreIdentity { lineage: home.lineage, store: StoreId(random_u128(random)) };
+    let (store, opening) =
+        Store::open(Arc::clone(&home.disk), &home.data_dir, home.options.clone(), identity)
+            .map_err(|e| e.to_string())?;
     if let Some(why) = &opening.fell_back {
         tracing::warn!(%why, "the newest root of the store is unusable; falling back to the one before");
     }
@@ -256,10 +327,22 @@ impl Applier {
         home: Home,
         machine: Machine,
         listeners: Listeners,
-    ) -> Self {
-        let view = RwLock::new(machine.store().reader().snapshot());
-        let state = State { home, listeners, machine: Mutex::new(Some(machine)), view };
-        Self { lane, state: Arc::new(state) }
+        random: Arc<dyn Random>,
+        wal: Wal,
+    ) -> io::Result<Self> {
+        let view = machine.store().reader().snapshot();
+        // What was opened is a durable root.
+        let memberships = Memberships { durable: membership_at(&view)?, prepared: RootMembership::default() };
+        let state = State {
+            home,
+            listeners,
+            machine: Mutex::new(Some(machine)),
+            view: RwLock::new(view),
+            memberships: Mutex::new(memberships),
+            random,
+            wal,
+        };
+        Ok(Self { lane, state: Arc::new(state) })
     }
 
     /// The newest published view.
@@ -294,20 +377,33 @@ impl Applier {
     pub(crate) async fn applied_state(&self) -> io::Result<(Option<Position>, Option<Bytes>)> {
         self.with_machine(|machine| {
             let view = machine.store().reader().snapshot();
-            let membership = cluster::membership(&view, Access::Disk).map_err(io::Error::other)?;
-            Ok((machine.applied(), membership.map(|(_, encoded)| encoded)))
+            Ok((machine.applied(), membership_at(&view)?.encoded))
         })
         .await
     }
 
     /// Replaces everything by an image that another member sent.
-    pub(crate) async fn install(&self, received: ReceivedImage) -> io::Result<()> {
+    pub(crate) async fn install(
+        &self,
+        received: ReceivedImage,
+        position: Option<Position>,
+    ) -> io::Result<()> {
+        if received.info().position != position {
+            return Err(io::Error::other("the image is not of the entry that it was announced for"));
+        }
+        if let Some(position) = position {
+            // From here on the store may be ahead of this member's own log.
+            let (sender, is_flushed) = oneshot::channel();
+            let announced = Box::new(move |result| drop(sender.send(result)));
+            self.state.wal.expect_image(position, announced);
+            is_flushed.await.map_err(|_| ended())??;
+        }
         self.on_lane(move |state| state.install(&received)).await
     }
 
     /// Keeps the files of the newest durable root, for as long as the result lives.
-    pub(crate) async fn pin_image(&self, jobs: Arc<dyn Jobs>) -> io::Result<Option<PinnedImage>> {
-        self.with_machine(move |machine| PinnedImage::of(machine.store_mut(), jobs)).await
+    pub(crate) async fn pin_image(&self, jobs: Arc<dyn Jobs>) -> io::Result<PinnedImage> {
+        self.on_lane(move |state| state.pin_image(jobs)).await
     }
 
     /// Whether a checkpoint is due.
@@ -322,20 +418,12 @@ impl Applier {
 
     /// Begins a checkpoint of the newest view; `None` if there is nothing to write.
     pub(crate) async fn prepare_checkpoint(&self) -> io::Result<Option<CheckpointJob>> {
-        self.with_machine(|machine| {
-            machine.store_mut().prepare_checkpoint().map_err(io::Error::other)
-        })
-        .await
+        self.on_lane(State::prepare_checkpoint).await
     }
 
     /// Takes note of a checkpoint that was written.
     pub(crate) async fn finish_checkpoint(&self, done: CheckpointDone) -> io::Result<DurableRoots> {
-        self.with_machine(|machine| {
-            let store = machine.store_mut();
-            store.finish_checkpoint(done).map_err(io::Error::other)?;
-            Ok(store.durable())
-        })
-        .await
+        self.on_lane(|state| state.finish_checkpoint(done)).await
     }
 
     /// The newest and second newest durable roots.

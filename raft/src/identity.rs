@@ -83,8 +83,7 @@ impl Identity {
                 Self::decode(&bytes).map_err(|why| StartError::Damaged { path, why })
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let lineage =
-                    u128::from(random.next_u64()) << 64 | u128::from(random.next_u64());
+                let lineage = crate::apply::random_u128(random);
                 let identity = Self { cluster, member, lineage };
                 identity
                     .write(disk, data_dir)

@@ -612,8 +612,7 @@ impl Member {
     pub async fn image(&self) -> Result<ImageStream, String> {
         crate::checkpointer::checkpoint(&self.core).await?;
         let image = self.core.applier.pin_image(Arc::clone(&self.core.jobs)).await;
-        let image = image.map_err(|e| e.to_string())?;
-        image.map(ImageStream::new).ok_or_else(|| "there is nothing to make an image of".to_owned())
+        image.map(|image| ImageStream::new(&image)).map_err(|e| e.to_string())
     }
 
     /// Hands leadership to another voting member.

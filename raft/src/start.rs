@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kstore_host::{Clock, DirectoryLock, Disk, Jobs, Random};
-use kstore_mvcc::{Lineage, StoreId, StoreIdentity};
+use kstore_mvcc::Lineage;
 use kstore_watch::{Hub, HubOptions};
 use openraft::AsyncRuntime;
 
@@ -183,7 +183,20 @@ pub async fn start<R: AsyncRuntime, N: PeerNet>(
         origin,
     };
     let lane = host.jobs.lane("apply");
-    let applier = Arc::new(Applier::new(lane, opened.home, opened.machine, listeners));
+    let incoming = Incoming::new(
+        Arc::clone(&host.disk),
+        Arc::clone(&host.jobs),
+        options.data_dir.join("incoming"),
+    );
+    let applier = Applier::new(
+        lane,
+        opened.home,
+        opened.machine,
+        listeners,
+        Arc::clone(&host.random),
+        opened.wal.clone(),
+    );
+    let applier = Arc::new(applier.map_err(|e| StartError::Other(e.to_string()))?);
     let caller = Caller::new(identity.cluster, identity.member, Arc::new(net));
     let limits = Limits {
         append: timing.election,
@@ -199,7 +212,7 @@ pub async fn start<R: AsyncRuntime, N: PeerNet>(
         jobs: Arc::clone(&host.jobs),
         applier: Arc::clone(&applier),
         caller: caller.clone(),
-        incoming: Arc::new(Incoming {}),
+        incoming: Arc::new(incoming),
     };
     let is_new = opened.wal.last().is_none() && applied_index.is_none();
     let engine = engine::start::<R>(parts).await.map_err(StartError::Other)?;
@@ -263,20 +276,22 @@ fn open(options: &StartOptions, host: &HostParts, me: MemberId) -> Result<Opened
     let dir = &options.data_dir;
     let disk = &host.disk;
     disk.create_dir(dir).map_err(|e| StartError::io("make data directory", dir, e))?;
+    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        disk.sync_dir(parent).map_err(|e| StartError::io("sync directory", parent, e))?;
+    }
     let lock = disk.lock(dir).map_err(|e| match e.kind() {
         io::ErrorKind::WouldBlock => StartError::InUse(dir.clone()),
         _ => StartError::io("data directory is not writable:", dir, e),
     })?;
     let cluster = cluster_id(&options.token, &options.cluster);
     let identity = Identity::open(disk, dir, cluster, me, &*host.random)?;
-    let store = u128::from(host.random.next_u64()) << 64 | u128::from(host.random.next_u64());
     let home = Home {
         disk: Arc::clone(disk),
         data_dir: dir.clone(),
         options: options.store.clone(),
-        identity: StoreIdentity { lineage: Lineage(identity.lineage), store: StoreId(store) },
+        lineage: Lineage(identity.lineage),
     };
-    let machine = open_machine(&home).map_err(StartError::Other)?;
+    let machine = open_machine(&home, &*host.random).map_err(StartError::Other)?;
     let root = machine.applied().map(|position| position.index);
     let (wal, recovered) = Wal::open(
         disk,

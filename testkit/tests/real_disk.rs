@@ -70,6 +70,8 @@ const NAMES: [&str; 7] = ["a", "b", "d", "d/a", "d/b", "d/e", "d/e/a"];
 fn step(prng: &mut Prng) -> Step {
     let name = *prng.pick(&NAMES);
     let other = *prng.pick(&NAMES);
+    let listed = *prng.pick(&["", "d", "d/e", "a"]);
+    let directory = *prng.pick(&["d", "d/e"]);
     let file = prng.index(4);
     let offset = prng.below(10_000);
     match prng.below(20) {
@@ -87,8 +89,8 @@ fn step(prng: &mut Prng) -> Step {
         11 => Step::Allocate(file, offset + 1),
         12 => Step::Length(file),
         13 => Step::Sync(file),
-        14 => Step::List(*prng.pick(&["", "d", "d/e", "a"])),
-        15 => Step::CreateDir(*prng.pick(&["d", "d/e"])),
+        14 => Step::List(listed),
+        15 => Step::CreateDir(directory),
         16 => Step::RemoveFile(name),
         17 => Step::RemoveDir(name),
         18 => Step::Rename(name, other),

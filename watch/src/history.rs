@@ -1,15 +1,15 @@
 //! The way into the past: what the hub asks, and what it is told.
 //!
-//! The hub itself reads nothing. It hands out a [`Question`]; whoever polls runs it where blocking is
-//! allowed and brings the [`Answer`] back.
+//! The hub itself reads nothing. It hands out a [`Question`]; whoever polls runs it where blocking
+//! is allowed and brings the [`Answer`] back.
 
 use crate::{Event, Keys, SubscriptionId};
 
 /// A store that can tell what happened.
 pub trait History<E: Event> {
     /// The events of `keys` from revision `from` on, in order. Whole revisions only; at least one
-    /// revision is looked at, and a page should end once it holds `weight` bytes or a good number of
-    /// revisions was looked at, so that a page costs bounded work also when nothing matches.
+    /// revision is looked at, and a page should end once it holds `weight` bytes or a good number
+    /// of revisions was looked at, so that a page costs bounded work also when nothing matches.
     ///
     /// # Errors
     /// See [`HistoryError`].

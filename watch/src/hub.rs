@@ -11,14 +11,15 @@
 //!                                          Asked ────── history says so ─────────┘
 //! ```
 //!
-//! Invariant: `next` of a subscription that is not live is the first revision it was not given; of a
-//! live one, the first revision it may be given (all published ones from there on went through its
-//! queue).
+//! Invariant: `next` of a subscription that is not live is the first revision it was not given; of
+//! a live one, the first revision it may be given (all published ones from there on went through
+//! its queue).
 //!
 //! Invariant: a subscription stands in the index exactly when it is live.
 //!
-//! Invariant: a subscription that has something to tell (a queue, a way to catch up, an end) stands in
-//! its stream's ready list exactly once; one that is live with an empty queue, or asked, does not.
+//! Invariant: a subscription that has something to tell (a queue, a way to catch up, an end) stands
+//! in its stream's ready list exactly once; one that is live with an empty queue, or asked, does
+//! not.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::task::{Poll, Waker};
@@ -328,8 +329,8 @@ impl<E: Event> Hub<E> {
         wakes
     }
 
-    /// The next thing that one of the stream's subscriptions has, in turn. When there is none (or the
-    /// stream was closed), `waker` is woken once there is.
+    /// The next thing that one of the stream's subscriptions has, in turn. When there is none (or
+    /// the stream was closed), `waker` is woken once there is.
     pub fn poll(&mut self, stream: StreamId, waker: &Waker) -> Poll<(SubscriptionId, Next<E>)> {
         loop {
             let Some(consumer) = self.streams.get_mut(&stream.0) else { return Poll::Pending };
@@ -449,8 +450,8 @@ impl<E: Event> Hub<E> {
         Some(end)
     }
 
-    /// Brings a subscription that is behind and has an empty queue one step further: it gets a queue,
-    /// goes live, ends, or has a question.
+    /// Brings a subscription that is behind and has an empty queue one step further: it gets a
+    /// queue, goes live, ends, or has a question.
     fn catch_up(&mut self, id: u64) -> Option<Question> {
         let subscription = self.subscriptions.get_mut(&id)?;
         if subscription.next < self.compacted {

@@ -1,7 +1,7 @@
 //! Which live subscriptions want to hear of a key.
 //!
-//! Single keys are by far the most, so they have a map of their own: a write costs one lookup there,
-//! and a search among the ranges.
+//! Single keys are by far the most, so they have a map of their own: a write costs one lookup
+//! there, and a search among the ranges.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;

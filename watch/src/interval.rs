@@ -1,8 +1,8 @@
 //! Ranges that can be asked: which of you hold this key?
 //!
 //! A treap: a binary search tree by (start, end) that is also a heap by a priority drawn from a
-//! counter, so that no order of insertions makes it deep. Each node knows the furthest end below it,
-//! so a search leaves out what ends too early:
+//! counter, so that no order of insertions makes it deep. Each node knows the furthest end below
+//! it, so a search leaves out what ends too early:
 //!
 //! ```text
 //!              [f, k) furthest z
@@ -12,8 +12,9 @@
 //!       [b, e)         [g, z)
 //! ```
 //!
-//! Equal ranges share a node. A search costs about the depth for each range found; insert and remove
-//! cost about the depth. Recursion is as deep as the tree, some tens of levels for a million ranges.
+//! Equal ranges share a node. A search costs about the depth for each range found; insert and
+//! remove cost about the depth. Recursion is as deep as the tree, some tens of levels for a million
+//! ranges.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;

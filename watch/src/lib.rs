@@ -34,7 +34,8 @@
 //! Invariant: progress to revision R is told only when every event up to R was given before.
 //!
 //! Invariant: memory is bounded by the window plus, for each subscription, one queue of bounded
-//! length and one page of history. (How many subscriptions there may be is the consumer's to bound.)
+//! length and one page of history. (How many subscriptions there may be is the consumer's to
+//! bound.)
 //!
 //! Deliberately missing: filters by kind of event, previous values, fragments. They change what a
 //! consumer shows, not what it is given.

@@ -279,6 +279,14 @@ func TestSnapshot(t *testing.T) {
 			c.that(len(part.Blob) > 0 && len(part.Blob) <= 32<<10, "a part of %d bytes", len(part.Blob))
 		}
 	})
+	g.check("before its digest it is a whole number of 512-byte blocks, which etcdctl checks", func(c *Case) {
+		c.put("a", "1")
+		length := 0
+		for _, part := range take(c) {
+			length += len(part.Blob)
+		}
+		c.eq("bytes beyond whole blocks", length%512, sha256.Size)
+	})
 	g.check("every part says the version of the store", func(c *Case) {
 		for _, part := range take(c) {
 			c.that(part.Version != "", "a part without a version")
@@ -433,6 +441,32 @@ func TestMembers(t *testing.T) {
 		answer, err := at(2).Get(c.ctx, c.key("a"))
 		c.ok(err)
 		c.eq("count", answer.Count, int64(0))
+	})
+	g.check("the keys and the time of a lease are right through each member at once", func(c *Case) {
+		lease := c.grant(60)
+		for i := range 30 {
+			writer, reader := members[i%len(members)], members[(i+1)%len(members)]
+			_, err := writer.cli.Put(c.ctx, c.key(strconv.Itoa(i)), "1", clientv3.WithLease(lease))
+			c.ok(err)
+			answer, err := reader.cli.TimeToLive(c.ctx, lease, clientv3.WithAttachedKeys())
+			c.ok(err)
+			c.eq("keys", len(answer.Keys), i+1)
+		}
+	})
+	g.check("a lease granted through one member is known to each at once", func(c *Case) {
+		for i := range 15 {
+			granter, other := members[i%len(members)], members[(i+1)%len(members)]
+			lease, err := granter.cli.Grant(c.ctx, 60)
+			c.ok(err)
+			c.forget(int64(lease.ID))
+			left, err := other.cli.TimeToLive(c.ctx, lease.ID)
+			c.ok(err)
+			c.eq("grantedTTL", left.GrantedTTL, int64(60))
+			_, err = other.cli.KeepAliveOnce(c.ctx, lease.ID)
+			c.ok(err)
+			_, err = other.cli.Put(c.ctx, c.key("a"), "1", clientv3.WithLease(lease.ID))
+			c.ok(err)
+		}
 	})
 	g.check("all members have the same hash at the same revision", func(c *Case) {
 		revision := c.putAll("a", "b", "c")

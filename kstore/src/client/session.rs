@@ -129,7 +129,7 @@ impl Session {
                 Box::pin(self.authenticate()).await?;
                 continue;
             }
-            let again = effect == Effect::Reads && status.code() == Code::Unavailable;
+            let again = effect == Effect::Reads && is_interrupted(&status);
             if !again && !never_sent(&status) {
                 return Err(status.into());
             }
@@ -194,6 +194,17 @@ fn never_sent(status: &Status) -> bool {
         cause = error.source();
     }
     false
+}
+
+/// Whether the connection broke, or the server says that it cannot serve at the moment: what only
+/// reads may try again.
+pub(crate) fn is_interrupted(status: &Status) -> bool {
+    match status.code() {
+        Code::Unavailable => true,
+        // A status with a cause was made on this side: the connection ended amid an answer.
+        Code::Unknown | Code::Internal | Code::Cancelled => status.source().is_some(),
+        _ => false,
+    }
 }
 
 /// Whether the token is one that the server does not know any more.

@@ -15,6 +15,7 @@ use tonic::Streaming;
 
 use super::arguments::{family, only_word, verb};
 use super::failure::{Exit, Failure};
+use super::offline;
 use super::output::say;
 use super::session::{Deadline, Session, Wire, within};
 use super::settings::Settings;
@@ -23,16 +24,18 @@ use super::settings::Settings;
 const DIGEST: usize = 32;
 
 pub(crate) fn command() -> Command {
-    family("snapshot", "Manages snapshots of a member").subcommands([verb(
-        "save",
-        "Stores a snapshot of a member in a file",
-        "filename",
-    )])
+    family("snapshot", "Manages snapshots of a member").subcommands([
+        verb("save", "Stores a snapshot of a member in a file", "filename"),
+        offline::status_command(),
+        offline::restore_command(),
+    ])
 }
 
 pub(crate) async fn run(settings: Settings, flags: &ArgMatches) -> Result<(), Failure> {
     match flags.subcommand() {
         Some(("save", flags)) => save(settings, flags).await,
+        Some(("status", flags)) => offline::status(&settings, flags),
+        Some(("restore", flags)) => offline::restore(flags),
         _ => Err(Failure::arguments("snapshot needs a subcommand")),
     }
 }

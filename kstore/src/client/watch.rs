@@ -37,7 +37,7 @@ use super::keys::{OPEN, Range, Widening};
 use super::lock;
 use super::notation;
 use super::output::{complain, print, say};
-use super::session::{Effect, Session, Wire, is_stale_login};
+use super::session::{Effect, Session, Wire, is_interrupted, is_stale_login};
 use super::settings::Settings;
 
 /// Requests that wait for the stream. A person types them; at the bound, typing waits.
@@ -244,9 +244,8 @@ impl Watches {
             }
             let stream = self.open().await?;
             let broken = self.follow_stream(stream, &mut input).await?;
-            if !matches!(broken.code(), Code::Unavailable | Code::Internal)
-                && !is_stale_login(&broken)
-            {
+            let over = !is_interrupted(&broken) && broken.code() != Code::Internal;
+            if over && !is_stale_login(&broken) {
                 return Err(cancelled(&failure::text(&broken)));
             }
             if is_stale_login(&broken) {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kstore_etcd_api::{Api, Door, Listener, Serves, Tls};
+use kstore_etcd_api::{Api, Door, Listener, Serves, SyncTimes, Tls};
 use kstore_host::os::{OsClock, OsDisk, OsRandom};
 use kstore_host::threads::ThreadJobs;
 use kstore_host::{Clock, Disk, OpenMode};
@@ -23,6 +23,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 use super::compactor;
 use super::config::{Config, PeerTls};
+use super::timed_disk::TimedDisk;
 use super::urls::MemberUrl;
 
 /// Threads for reads that are long or cold.
@@ -65,15 +66,30 @@ fn runtime(name: &str, threads: usize) -> Result<Runtime, String> {
         .map_err(|error| format!("start threads: {error}"))
 }
 
-/// What stays the same for all listeners.
+/// What a member takes from its machine.
 struct Machine {
     disk: Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
+    /// How long the disk's syncs took.
+    syncs: Arc<SyncTimes>,
+}
+
+impl Machine {
+    fn open() -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(OsClock::start());
+        let syncs = Arc::new(SyncTimes::default());
+        let disk = TimedDisk {
+            disk: Arc::new(OsDisk),
+            clock: Arc::clone(&clock),
+            times: Arc::clone(&syncs),
+        };
+        Self { disk: Arc::new(disk), clock, syncs }
+    }
 }
 
 async fn run(config: Config, raft_runtime: &Runtime) -> Result<(), String> {
     let mut signals = Signals::open()?;
-    let machine = Machine { disk: Arc::new(OsDisk), clock: Arc::new(OsClock::start()) };
+    let machine = Machine::open();
     let sockets = Sockets::open(&config, &machine).await?;
     let net = TonicNet::new(client_tls(&config, &*machine.disk)?);
     let starting = raft_runtime.spawn(start(start_options(&config), host_parts(&machine), net));
@@ -90,7 +106,8 @@ async fn run(config: Config, raft_runtime: &Runtime) -> Result<(), String> {
     );
     let (stop, stopping) = watch::channel(false);
     let mut tasks = JoinSet::new();
-    sockets.serve(&config, &member, &stopping, &mut tasks);
+    let api = Api::new(member.clone(), config.settings.clone(), Arc::clone(&machine.syncs));
+    sockets.serve(api, &member, &stopping, &mut tasks);
     if let Some(compaction) = config.compaction {
         tokio::spawn(compactor::run(member.clone(), compaction));
     }
@@ -193,12 +210,11 @@ impl Sockets {
 
     fn serve(
         self,
-        config: &Config,
+        api: Api,
         member: &Member,
         stop: &watch::Receiver<bool>,
         tasks: &mut JoinSet<()>,
     ) {
-        let api = Api::new(member.clone(), config.settings.clone());
         let pulse = api.clone();
         tokio::spawn(async move { pulse.run().await });
         let clients = Serves::Clients(Arc::new(Door::new(api.clone())));

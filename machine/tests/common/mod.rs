@@ -85,8 +85,8 @@ impl World {
         self.machine.store_mut().finish_checkpoint(done).unwrap();
     }
 
-    /// A checkpoint in which the power is cut after `changes` changes of the disk, or which just goes
-    /// through if that is late enough.
+    /// A checkpoint in which the power is cut after `changes` changes of the disk, or which just
+    /// goes through if that is late enough.
     pub fn checkpoint_in_a_storm(&mut self, changes: u64) {
         let store = self.machine.store_mut();
         let Ok(Some(job)) = store.prepare_checkpoint() else { return };

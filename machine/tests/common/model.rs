@@ -309,8 +309,8 @@ impl Work<'_> {
         found.iter().all(|(value, number)| holds(value, *number))
     }
 
-    /// Which branches are taken, outermost first, in the order in which transactions begin; all that
-    /// is on them was checked.
+    /// Which branches are taken, outermost first, in the order in which transactions begin; all
+    /// that is on them was checked.
     fn plan(&self, txn: &Txn) -> Result<Vec<bool>, Rejected> {
         let succeeded = txn.compare.iter().all(|compare| self.holds(compare));
         let mut plan = vec![succeeded];

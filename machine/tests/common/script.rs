@@ -1,4 +1,5 @@
-//! Scripts: lines that begin with `> ` are commands, the lines below each are what they must come to.
+//! Scripts: lines that begin with `> ` are commands, the lines below each are what they must come
+//! to.
 //!
 //! ```text
 //! > put KEY VALUE [lease=N] [prev] [ignore_value] [ignore_lease]

@@ -38,7 +38,7 @@ use crate::{Lineage, Position, ReadError, Revision};
 pub use install::{Installed, Restart, install};
 use manifest::{ImageFile, Manifest};
 pub use receive::{ImageReceiver, ReceivedImage};
-pub use stream::ImageReader;
+pub use stream::{ImageProgress, ImageReader};
 
 /// The name of the manifest in the directory form.
 pub(crate) const MANIFEST: &str = "manifest";
@@ -206,6 +206,12 @@ impl Image {
     #[must_use]
     pub fn reader(&self) -> ImageReader<'_> {
         ImageReader::new(&*self.shared.disk, &self.shared.home, &self.manifest)
+    }
+
+    /// The stream form, from where an earlier reader of this image was paused.
+    #[must_use]
+    pub fn resume(&self, progress: ImageProgress) -> ImageReader<'_> {
+        self.reader().resume(progress)
     }
 
     /// Writes the directory form to `dir`, which must not hold anything yet. Sealed files are

@@ -21,6 +21,13 @@ pub struct ImageReader<'a> {
     stage: Stage,
 }
 
+/// How far an image has been read.
+#[derive(Debug)]
+pub struct ImageProgress {
+    hasher: Sha256,
+    stage: Stage,
+}
+
 #[derive(Debug)]
 enum Stage {
     Manifest,
@@ -32,6 +39,19 @@ impl<'a> ImageReader<'a> {
     pub(crate) fn new(disk: &'a dyn Disk, dir: &Path, manifest: &'a Manifest) -> Self {
         let dir = dir.to_owned();
         Self { disk, dir, manifest, hasher: Sha256::new(), stage: Stage::Manifest }
+    }
+
+    /// Where the reader stands, apart from the image that it reads: so that each piece can be read
+    /// by a job of its own. [`Image::resume`](crate::Image::resume) goes on from there.
+    #[must_use]
+    pub fn pause(self) -> ImageProgress {
+        ImageProgress { hasher: self.hasher, stage: self.stage }
+    }
+
+    pub(crate) fn resume(mut self, progress: ImageProgress) -> Self {
+        self.hasher = progress.hasher;
+        self.stage = progress.stage;
+        self
     }
 
     /// The next piece, at most 256 KiB unless it is the manifest; `None` after the last one.
@@ -92,4 +112,4 @@ fn read_piece(file: &dyn File, path: &Path, at: u64, length: u64) -> Result<Vec<
     Ok(bytes)
 }
 
-const _: () = assert!(PIECE % 512 == 0, "all pieces but the last are whole units");
+const _: () = assert!(PIECE.is_multiple_of(512), "all pieces but the last are whole units");

@@ -25,5 +25,5 @@ pub(crate) mod scan;
 pub(crate) mod segment;
 pub(crate) mod writer;
 
-pub(crate) use cursor::{Cursor, Stored};
+pub(crate) use cursor::Cursor;
 pub use record::{NoteKind, Record, RecordKind};

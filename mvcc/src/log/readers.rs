@@ -204,8 +204,7 @@ impl Log {
         access: Access,
     ) -> Result<Option<u64>, ReadError> {
         if let Some(index) = self.state().index_of(segment) {
-            let at = index.entries.partition_point(|entry| entry.id < id);
-            return Ok(index.entries.get(at).map(|entry| entry.offset));
+            return Ok(index.entries.get(index.position(id)).map(|entry| entry.offset));
         }
         let fences = self.fences(segment, access)?;
         let first = fences.block_of(id).unwrap_or(0);
@@ -340,10 +339,35 @@ pub(crate) fn damage(file: SegmentFile, offset: u64, what: &str) -> ReadError {
 
 impl Index {
     fn find(&self, id: RecordId) -> Option<Found> {
-        let at = self.entries.binary_search_by(|entry| entry.id.cmp(&id)).ok()?;
-        let offset = self.entries[at].offset;
+        let at = self.position(id);
+        let entry = self.entries.get(at).filter(|entry| entry.id == id)?;
         let end = self.entries.get(at + 1).map_or(self.end, |next| next.offset);
+        let offset = entry.offset;
         Some(Found { file: self.segment.file, offset, length: end - offset })
+    }
+
+    /// The place of the first entry at or after `id`. Nearly all revisions have one record, so
+    /// it is near the place that counting revisions gives, and steps of growing width from there
+    /// touch far less memory than halving the whole index.
+    fn position(&self, id: RecordId) -> usize {
+        let entries = &self.entries;
+        let before = |at: usize| entries.get(at).is_some_and(|entry| entry.id < id);
+        let revisions = id.revision.0.saturating_sub(self.segment.first.revision.0);
+        let guess = usize::try_from(revisions).map_or(entries.len(), |n| n.min(entries.len()));
+        let mut step = 1;
+        let (mut low, mut high) = (guess, guess);
+        while before(high) {
+            low = high + 1;
+            high = (high + step).min(entries.len());
+            step *= 2;
+        }
+        // The guess is too high only if revisions are missing, as in a rewritten segment.
+        while low > 0 && !before(low - 1) {
+            high = low - 1;
+            low = low.saturating_sub(step);
+            step *= 2;
+        }
+        low + entries[low..high].partition_point(|entry| entry.id < id)
     }
 }
 
@@ -415,6 +439,39 @@ impl State {
                 break;
             }
             self.indexes.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{RecordKind, Revision, Sub};
+
+    #[test]
+    fn an_index_finds_what_halving_it_would_find() {
+        let id = |revision, sub| RecordId { revision: Revision(revision), sub: Sub(sub) };
+        let shapes: [Vec<RecordId>; 4] = [
+            (10..60).map(|n| id(n, 0)).collect(),
+            (10..60).flat_map(|n| (0..n % 7).map(move |sub| id(n, sub))).collect(),
+            (10..300).filter(|n| n % 11 == 0).map(|n| id(n, 0)).collect(),
+            vec![id(40, 2)],
+        ];
+        for ids in shapes {
+            let segment = Segment::open(SegmentFile { number: 1, generation: 0 }, ids[0], 0);
+            let entry = |(n, id): (usize, &RecordId)| {
+                let offset = wide(n) * 10;
+                Entry { id: *id, offset, kind: RecordKind::Put, previous: None }
+            };
+            let entries: Vec<Entry> = ids.iter().enumerate().map(entry).collect();
+            let index = Index { segment: Arc::new(segment), entries, end: 0 };
+            for revision in 0..400 {
+                for sub in 0..9 {
+                    let id = id(revision, sub);
+                    let expected = ids.partition_point(|one| *one < id);
+                    assert_eq!(index.position(id), expected, "{id} among {ids:?}");
+                }
+            }
         }
     }
 }

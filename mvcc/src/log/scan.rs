@@ -97,19 +97,20 @@ impl Scan {
 
     /// Makes the segment fit to be appended to. If the file goes on behind the end, it may have
     /// been sealed or linked, and anyway bytes that were written once must not come to lie at
-    /// the same place again: then the records are written anew as the next generation.
+    /// the same place again: then the records are written anew as `generation`, which is a new one.
     pub(crate) fn into_tail(
         self,
         disk: &dyn Disk,
         home: &Path,
         lineage: Lineage,
+        generation: u32,
     ) -> Result<Tail, OpenError> {
         let Self { mut end, mut records, entries, digests, length } = self;
         let mut unsynced = Unsynced::default();
         let mut replaced = None;
         if length > end.offset {
             replaced = Some(end.file);
-            end.file.generation += 1;
+            end.file.generation = generation;
             for (entry, digest) in entries.iter().zip(digests) {
                 let at = usize::try_from(entry.offset - HEADER_BYTES).expect("it lies in memory");
                 let content = crc32fast::Hasher::new_with_initial(digest);

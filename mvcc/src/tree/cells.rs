@@ -21,6 +21,7 @@ use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::cell::{self, Cell, NewKey, NewValue, Slot, Value, common_prefix, number};
 use super::page::{Loader, PageRef};
 use super::place::Place;
 use crate::ReadError;
@@ -53,41 +54,6 @@ pub(super) struct Cells {
     trail: Trail,
 }
 
-/// A cell's place in the heap, in the lower 16 bits, below the first six bytes of its suffix, the
-/// first one uppermost and zeros behind a shorter suffix. Slots lie side by side, so a search
-/// that compares them touches few cache lines, and hardly ever a cell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Slot(u64);
-
-impl Slot {
-    const HEAD_BYTES: usize = 6;
-
-    fn new(at: u16, suffix: &[u8]) -> Self {
-        Self(Self::head_of(suffix) << 16 | u64::from(at))
-    }
-
-    /// The first bytes of a suffix as a number. Suffixes with different heads compare as these.
-    #[inline]
-    fn head_of(suffix: &[u8]) -> u64 {
-        let mut bytes = [0; 8];
-        match suffix.first_chunk::<{ Self::HEAD_BYTES }>() {
-            Some(first) => bytes[2..].copy_from_slice(first),
-            None => bytes[2..2 + suffix.len()].copy_from_slice(suffix),
-        }
-        u64::from_be_bytes(bytes)
-    }
-
-    #[inline]
-    fn head(self) -> u64 {
-        self.0 >> 16
-    }
-
-    #[inline]
-    fn at(self) -> usize {
-        (self.0 & 0xffff) as usize
-    }
-}
-
 /// Where the last inserts went: neighbours tell a load in key order from a random one.
 #[derive(Debug, Default, Clone, Copy)]
 struct Trail {
@@ -117,110 +83,6 @@ impl Trail {
             _ => (self, Self::default()),
         }
     }
-}
-
-/// One cell, borrowed from its heap.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Cell<'a> {
-    /// The inline key without the page's prefix.
-    pub(super) suffix: &'a [u8],
-    /// The overflow page that the key goes on in, by its number in the page.
-    pub(super) rest: Option<u16>,
-    /// The value.
-    pub(super) value: Value<'a>,
-    /// How many bytes of the heap the cell takes.
-    length: usize,
-}
-
-/// A cell's value.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Value<'a> {
-    /// In the cell.
-    Here(&'a [u8]),
-    /// In an overflow page, by its number in the page.
-    Apart(u16),
-}
-
-impl Value<'_> {
-    /// The number of the overflow page, if the value is in one.
-    fn apart(self) -> Option<u16> {
-        match self {
-            Value::Apart(number) => Some(number),
-            Value::Here(_) => None,
-        }
-    }
-}
-
-/// A key cut into what lies in a page and what goes on in an overflow page.
-#[derive(Debug)]
-pub(super) struct NewKey<'a> {
-    pub(super) inline: &'a [u8],
-    pub(super) rest: Option<PageRef>,
-}
-
-/// A value on its way into a page.
-#[derive(Debug)]
-pub(super) enum NewValue<'a> {
-    Here(&'a [u8]),
-    Apart(PageRef),
-}
-
-/// Reads a length of at most 21 bits: seven bits a byte, the lowest first.
-fn take_length(bytes: &mut &[u8]) -> Option<usize> {
-    let (&first, rest) = bytes.split_first()?;
-    *bytes = rest;
-    if first < 0x80 {
-        return Some(usize::from(first));
-    }
-    let mut value = usize::from(first & 0x7f);
-    for shift in [7, 14] {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= usize::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(value);
-        }
-    }
-    None
-}
-
-fn put_length(out: &mut Vec<u8>, mut value: usize) {
-    while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push((value & 0x7f) as u8);
-}
-
-/// How many bytes two strings have in common at their start.
-pub(super) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
-    a.iter().zip(b).take_while(|(x, y)| x == y).count()
-}
-
-impl<'a> Cell<'a> {
-    /// The cell at the start of `heap`; `None` if there is no whole one.
-    #[inline]
-    fn parse(heap: &'a [u8]) -> Option<Self> {
-        let mut bytes = heap;
-        let key = take_length(&mut bytes)?;
-        let value = take_length(&mut bytes)?;
-        let (suffix, mut bytes) = bytes.split_at_checked(key >> 1)?;
-        let rest = if key & 1 == 1 { Some(take_number(&mut bytes)?) } else { None };
-        let value = if value & 1 == 1 {
-            Value::Apart(take_number(&mut bytes)?)
-        } else {
-            let (here, after) = bytes.split_at_checked(value >> 1)?;
-            bytes = after;
-            Value::Here(here)
-        };
-        Some(Self { suffix, rest, value, length: heap.len() - bytes.len() })
-    }
-}
-
-fn take_number(bytes: &mut &[u8]) -> Option<u16> {
-    let (number, rest) = bytes.split_first_chunk::<2>()?;
-    *bytes = rest;
-    Some(u16::from_le_bytes(*number))
 }
 
 impl Cells {
@@ -504,34 +366,20 @@ impl Cells {
         }
     }
 
-    /// A copy for an owner of its own, squeezed if that pays, with room to grow.
-    pub(super) fn copy(&self) -> Self {
-        if self.dead * 8 > self.heap.len() {
-            let mut copy = self.copy_range(0..self.len(), self.prefix.len());
-            copy.trail = self.trail;
-            return copy;
-        }
-        let mut heap = Vec::with_capacity(room_for(self.heap.len()));
-        heap.extend_from_slice(&self.heap);
-        let mut slots = Vec::with_capacity(self.slots.len() + 8);
-        slots.extend_from_slice(&self.slots);
-        Self {
-            prefix: self.prefix.clone(),
-            slots,
-            heap,
-            dead: self.dead,
-            refs: self.refs.clone(),
-            trail: self.trail,
-        }
-    }
-
     /// The longest prefix that some cells have in common.
     fn tight_prefix(&self, range: Range<usize>) -> usize {
         if range.is_empty() {
             return 0;
         }
         let first = self.cell(range.start).suffix;
-        self.prefix.len() + common_prefix(first, self.cell(range.end - 1).suffix)
+        let common = common_prefix(first, self.cell(range.end - 1).suffix);
+        if self.refs.is_empty() {
+            return self.prefix.len() + common;
+        }
+        // Between keys with a long common inline part there may be one that was cut earlier.
+        let shortest = range.map(|index| self.cell(index)).filter(|cell| cell.rest.is_some());
+        let shortest = shortest.map(|cell| cell.suffix.len()).min();
+        self.prefix.len() + common.min(shortest.unwrap_or(common))
     }
 
     /// Some cells, in order and without gaps, below a prefix of another length.
@@ -584,26 +432,13 @@ impl Cells {
     /// Writes a cell to the end of the heap and returns where it begins. The caller gives it a
     /// slot.
     fn append(&mut self, suffix: &[u8], rest: Option<u16>, value: NewValue<'_>) -> Slot {
-        let value_length = match &value {
-            NewValue::Here(here) => here.len() * 2,
-            NewValue::Apart(_) => 1,
+        let value = match value {
+            NewValue::Here(here) => Value::Here(here),
+            NewValue::Apart(page) => Value::Apart(self.add_reference(page)),
         };
-        let needed = suffix.len() + value_length / 2 + 10;
-        self.reserve(needed);
+        self.reserve(cell::length_at_most(suffix, value));
         let slot = Slot::new(number(self.heap.len()), suffix);
-        put_length(&mut self.heap, suffix.len() * 2 + usize::from(rest.is_some()));
-        put_length(&mut self.heap, value_length);
-        self.heap.extend_from_slice(suffix);
-        if let Some(number) = rest {
-            self.heap.extend_from_slice(&number.to_le_bytes());
-        }
-        match value {
-            NewValue::Here(here) => self.heap.extend_from_slice(here),
-            NewValue::Apart(page) => {
-                let number = self.add_reference(page);
-                self.heap.extend_from_slice(&number.to_le_bytes());
-            }
-        }
+        cell::put(&mut self.heap, suffix, rest, value);
         slot
     }
 
@@ -657,7 +492,7 @@ impl Cells {
 
     /// Reads what [`Cells::encode`] wrote, and returns what lies behind it. Every length is
     /// checked here, once, so that reading a cell later cannot fail.
-    pub(super) fn decode<'b>(bytes: &'b [u8], count: Counts) -> Result<(Self, &'b [u8]), String> {
+    pub(super) fn decode(bytes: &[u8], count: Counts) -> Result<(Self, &[u8]), String> {
         let (prefix, rest) = bytes
             .split_at_checked(count.prefix)
             .ok_or_else(|| format!("prefix of {} bytes runs out of the page", count.prefix))?;
@@ -693,6 +528,29 @@ impl Cells {
     }
 }
 
+impl Clone for Cells {
+    /// A copy for an owner of its own, squeezed if that pays, with room to grow.
+    fn clone(&self) -> Self {
+        if self.dead * 8 > self.heap.len() {
+            let mut copy = self.copy_range(0..self.len(), self.prefix.len());
+            copy.trail = self.trail;
+            return copy;
+        }
+        let mut heap = Vec::with_capacity(room_for(self.heap.len()));
+        heap.extend_from_slice(&self.heap);
+        let mut slots = Vec::with_capacity(self.slots.len() + 8);
+        slots.extend_from_slice(&self.slots);
+        Self {
+            prefix: self.prefix.clone(),
+            slots,
+            heap,
+            dead: self.dead,
+            refs: self.refs.clone(),
+            trail: self.trail,
+        }
+    }
+}
+
 /// What a page's header says about its cells.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Counts {
@@ -706,8 +564,4 @@ pub(super) fn take_place(bytes: &mut &[u8]) -> Option<Place> {
     let (place, rest) = bytes.split_first_chunk::<{ Place::ENCODED }>()?;
     *bytes = rest;
     Place::decode(place)
-}
-
-fn number(value: usize) -> u16 {
-    u16::try_from(value).expect("a page is split long before its heap has 64 KiB")
 }

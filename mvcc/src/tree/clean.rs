@@ -104,7 +104,10 @@ fn settle_body(body: &mut Body) -> u64 {
         Body::Leaf(cells) => cells,
         Body::Inner(Inner { separators, children, .. }) => {
             children.each_held(|child| dirty += settle(child));
-            separators
+            if !separators.has_references() {
+                return dirty;
+            }
+            Arc::make_mut(separators)
         }
         Body::Overflow(_) => return 0,
     };

@@ -3,7 +3,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::cells::Value;
+use super::cell::Value;
 use super::page::{Body, Inner, Loader, Page, PageRef, Shape};
 use crate::ReadError;
 
@@ -26,6 +26,9 @@ pub(crate) struct Cursor<'a> {
     apart: Option<Arc<Page>>,
 }
 
+/// A key and its value, lent by a cursor until it moves.
+type Lent<'c> = (&'c [u8], &'c [u8]);
+
 #[derive(Debug)]
 struct Frame {
     page: Arc<Page>,
@@ -38,6 +41,7 @@ struct Frame {
 #[derive(Debug, Clone, Copy)]
 enum End {
     First,
+    #[cfg_attr(not(test), allow(dead_code, reason = "all readers walk upwards so far"))]
     Last,
 }
 
@@ -81,13 +85,13 @@ impl<'a> Cursor<'a> {
     }
 
     /// Goes behind all cells.
+    #[cfg_attr(not(test), allow(dead_code, reason = "all readers walk upwards so far"))]
     pub(crate) fn seek_last(&mut self) -> Result<(), ReadError> {
         self.seek_end(End::Last)
     }
 
     /// The cell behind the place, which moves behind it.
-    #[expect(clippy::should_implement_trait, reason = "it lends, which an Iterator cannot")]
-    pub(crate) fn next(&mut self) -> Result<Option<(&[u8], &[u8])>, ReadError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Lent<'_>>, ReadError> {
         loop {
             let Some(leaf) = self.path.last_mut() else { return Ok(None) };
             if leaf.index < leaf.page.cells().map_or(0, |cells| cells.len()) {
@@ -102,7 +106,8 @@ impl<'a> Cursor<'a> {
     }
 
     /// The cell before the place, which moves before it.
-    pub(crate) fn prev(&mut self) -> Result<Option<(&[u8], &[u8])>, ReadError> {
+    #[cfg_attr(not(test), allow(dead_code, reason = "all readers walk upwards so far"))]
+    pub(crate) fn prev(&mut self) -> Result<Option<Lent<'_>>, ReadError> {
         loop {
             let Some(leaf) = self.path.last_mut() else { return Ok(None) };
             if leaf.index > 0 {
@@ -172,7 +177,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The cell at `index` of the leaf at the end of the path.
-    fn lend(&mut self, index: usize) -> Result<(&[u8], &[u8]), ReadError> {
+    fn lend(&mut self, index: usize) -> Result<Lent<'_>, ReadError> {
         let leaf = self.path.last().expect("a cell was found in it");
         let cells = leaf.page.cells().expect("the path ends with a leaf");
         self.key.clear();

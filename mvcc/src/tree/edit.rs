@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::cells::{Cells, NewKey, NewValue, Value, common_prefix};
+use super::cell::{NewKey, NewValue, Value, common_prefix};
+use super::cells::Cells;
 use super::children::Children;
 use super::page::{Body, Inner, Loader, PAGE_HEADER, Page, PageRef, Shape};
 use super::place::Place;
@@ -63,7 +64,7 @@ impl<'a> Editor<'a> {
     /// A new leaf with one cell.
     pub(super) fn first_leaf(&mut self, key: &[u8], value: &[u8]) -> PageRef {
         let mut cells = Cells::default();
-        let (key, value) = (self.cut_key(key), self.cut_value(value));
+        let (key, value) = (self.cut_key(key, &[]), self.cut_value(value));
         cells.insert(0, key, value);
         self.held(Body::Leaf(cells))
     }
@@ -73,6 +74,7 @@ impl<'a> Editor<'a> {
         let level = self.loader.load(&left, Shape::Root)?.level() + 1;
         let mut separators = Cells::default();
         separators.insert(0, split.separator.as_key(), NO_VALUE);
+        let separators = Arc::new(separators);
         let children = Children::new(vec![left, split.right]);
         Ok(self.held(Body::Inner(Inner { level, separators, children })))
     }
@@ -180,8 +182,13 @@ impl<'a> Editor<'a> {
         }
     }
 
-    fn cut_key<'k>(&mut self, key: &'k [u8]) -> NewKey<'k> {
-        match key.split_at_checked(self.inline) {
+    /// Cuts a key for a page with this prefix. A page of a time with larger pages may have a
+    /// prefix beyond today's inline limit: then the key's inline part must cover it, or it would
+    /// seem to lie beyond the ends of the page.
+    fn cut_key<'k>(&mut self, key: &'k [u8], prefix: &[u8]) -> NewKey<'k> {
+        let inline =
+            if key.starts_with(prefix) { self.inline.max(prefix.len()) } else { self.inline };
+        match key.split_at_checked(inline) {
             Some((inline, rest)) if !rest.is_empty() => {
                 NewKey { inline, rest: Some(self.held(Body::Overflow(rest.to_vec()))) }
             }
@@ -211,7 +218,7 @@ impl<'a> Editor<'a> {
                 index
             }
             Err(index) => {
-                let cut = self.cut_key(key);
+                let cut = self.cut_key(key, cells.prefix());
                 if !self.can_hold(cells, PAGE_HEADER, cut.inline) {
                     return self.insert_beside(cells, index, (key, cut), value).map(Some);
                 }
@@ -272,8 +279,20 @@ impl<'a> Editor<'a> {
     /// The shortest key above `left` and not above `right`.
     fn separator_between(&mut self, left: &[u8], right: &[u8]) -> Separator {
         let shortest = &right[..(common_prefix(left, right) + 1).min(right.len())];
-        let cut = self.cut_key(shortest);
+        let cut = self.cut_key(shortest, &[]);
         Separator { inline: cut.inline.to_vec(), rest: cut.rest }
+    }
+
+    /// Cuts a separator anew if the prefix of the page that it goes to asks for it.
+    fn fit(&mut self, separator: Separator, page: &Cells) -> Result<Separator, ReadError> {
+        let Some(rest) = &separator.rest else { return Ok(separator) };
+        if separator.inline.len() >= page.prefix().len() {
+            return Ok(separator);
+        }
+        let key = [&separator.inline, self.loader.overflow(rest)?.bytes()].concat();
+        self.forget(rest);
+        let cut = self.cut_key(&key, page.prefix());
+        Ok(Separator { inline: cut.inline.to_vec(), rest: cut.rest })
     }
 
     /// Adds the upper half of the child at `index`.
@@ -283,11 +302,12 @@ impl<'a> Editor<'a> {
         index: usize,
         split: Split,
     ) -> Result<Option<Split>, ReadError> {
+        let split = Split { separator: self.fit(split.separator, &inner.separators)?, ..split };
         let places = inner.encoded_len() - inner.separators.encoded_len();
         if !self.can_hold(&inner.separators, places, &split.separator.inline) {
             return Ok(Some(self.insert_child_beside(inner, index, split)));
         }
-        inner.separators.insert(index, split.separator.as_key(), NO_VALUE);
+        Arc::make_mut(&mut inner.separators).insert(index, split.separator.as_key(), NO_VALUE);
         inner.children.insert(index + 1, split.right);
         if inner.encoded_len() <= self.limit || inner.separators.len() < 2 {
             return Ok(None);
@@ -298,9 +318,10 @@ impl<'a> Editor<'a> {
 
     /// Splits an inner page: its separator at `middle` moves up.
     fn split_inner(&mut self, inner: &mut Inner, middle: usize) -> Split {
-        let mut separators = inner.separators.split_off(middle);
+        let mut separators = Arc::make_mut(&mut inner.separators).split_off(middle);
         let children = inner.children.split_off(middle + 1);
         let separator = take_first(&mut separators);
+        let separators = Arc::new(separators);
         let right = self.held(Body::Inner(Inner { level: inner.level, separators, children }));
         Split { separator, right }
     }
@@ -309,12 +330,12 @@ impl<'a> Editor<'a> {
     fn insert_child_beside(&mut self, inner: &mut Inner, index: usize, split: Split) -> Split {
         if index > 0 {
             let children = Children::new(vec![split.right]);
-            let separators = Cells::default();
+            let separators = Arc::default();
             let right = self.held(Body::Inner(Inner { level: inner.level, separators, children }));
             return Split { separator: split.separator, right };
         }
         let upper = self.split_inner(inner, 0);
-        inner.separators.insert(0, split.separator.as_key(), NO_VALUE);
+        Arc::make_mut(&mut inner.separators).insert(0, split.separator.as_key(), NO_VALUE);
         inner.children.insert(1, split.right);
         upper
     }
@@ -361,7 +382,7 @@ impl<'a> Editor<'a> {
         let gone = inner.children.remove(index);
         self.forget(&gone);
         if !inner.separators.is_empty() {
-            let separator = inner.separators.remove(index.saturating_sub(1));
+            let separator = Arc::make_mut(&mut inner.separators).remove(index.saturating_sub(1));
             separator.iter().flatten().for_each(|gone| self.forget(gone));
         }
     }
@@ -390,7 +411,7 @@ impl<'a> Editor<'a> {
         self.forget(inner.children.get(left));
         let joined_below = matches!(joined, Body::Inner(_));
         *inner.children.get_mut(left) = self.held(joined);
-        let separator = inner.separators.remove(left);
+        let separator = Arc::make_mut(&mut inner.separators).remove(left);
         if !joined_below {
             separator.iter().flatten().for_each(|gone| self.forget(gone));
         }
@@ -410,7 +431,7 @@ fn join_inner(a: &Inner, separator: &Separator, b: &Inner, limit: usize) -> Opti
     if places + lower.joined_len(&b.separators) > limit {
         return None;
     }
-    let separators = lower.joined(&b.separators);
+    let separators = Arc::new(lower.joined(&b.separators));
     let children = a.children.joined(&b.children);
     Some(Inner { level: a.level, separators, children })
 }

@@ -46,6 +46,7 @@
 //! The bytes are drawn in `docs/formats/pages.md`.
 
 mod cache;
+mod cell;
 mod cells;
 mod children;
 mod clean;
@@ -68,15 +69,15 @@ pub(crate) use cursor::Cursor;
 pub use options::PageOptions;
 pub(crate) use place::{FileNumber, PagesEnd, Place};
 pub(crate) use store::PageStore;
-pub(crate) use verify::{FileUse, TreeReport};
 pub(crate) use writer::PageWriter;
 
 use crate::{Access, ReadError};
-use cells::Value;
+use cell::Value;
 use edit::Editor;
 use page::{Body, Loader, PageRef, Shape};
 
-/// A tree as it is at one moment. Cloning it is cheap, and the clone never changes.
+/// A tree as it is at one moment; the default is empty. Cloning it is cheap, and the clone never
+/// changes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tree {
     /// `None`: the tree is empty.
@@ -87,11 +88,6 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// A tree without cells.
-    pub(crate) fn empty() -> Self {
-        Self::default()
-    }
-
     /// The tree whose root page lies at `place`; `None` is the empty tree.
     pub(crate) fn at(place: Option<Place>) -> Self {
         Self { root: place.map(PageRef::Stored), dirty: 0 }
@@ -104,11 +100,6 @@ impl Tree {
             Some(PageRef::Stored(place)) => Some(*place),
             Some(PageRef::Held(page)) => page.place().copied(),
         }
-    }
-
-    /// Whether the tree has no cells.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.root.is_none()
     }
 
     /// Bytes of pages that a checkpoint would have to write, at most.

@@ -14,6 +14,9 @@ pub(super) const PAGE_HEADER: usize = 16;
 /// The longest page that is read: any key or value that kstore takes fits several times over.
 pub(super) const PAGE_MAX: usize = 64 << 20;
 
+/// No tree is higher: a page that says so is damaged.
+const LEVEL_MAX: u8 = 32;
+
 const KIND_LEAF: u8 = 1;
 const KIND_INNER: u8 = 2;
 const KIND_OVERFLOW: u8 = 3;
@@ -48,8 +51,9 @@ pub(super) enum Body {
 pub(super) struct Inner {
     /// The level of the children is one less; leaves have level 0.
     pub(super) level: u8,
-    /// Cells without values.
-    pub(super) separators: Cells,
+    /// Cells without values. Shared by the copies of a page: they change only when children are
+    /// split or joined, and the page is copied for every change below it.
+    pub(super) separators: Arc<Cells>,
     pub(super) children: Children,
 }
 
@@ -155,10 +159,10 @@ impl Page {
     /// A dirty copy, to be changed.
     pub(super) fn copy(&self) -> Self {
         Self::dirty(match &self.body {
-            Body::Leaf(cells) => Body::Leaf(cells.copy()),
+            Body::Leaf(cells) => Body::Leaf(cells.clone()),
             Body::Inner(inner) => Body::Inner(Inner {
                 level: inner.level,
-                separators: inner.separators.copy(),
+                separators: Arc::clone(&inner.separators),
                 children: inner.children.clone(),
             }),
             Body::Overflow(bytes) => Body::Overflow(bytes.clone()),
@@ -285,13 +289,14 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Body, String> {
             let (cells, rest) = Cells::decode(body, counts)?;
             (Body::Leaf(cells), rest)
         }
-        (KIND_INNER, 1..) => {
+        (KIND_INNER, 1..=LEVEL_MAX) => {
             let (separators, mut rest) = Cells::decode(body, counts)?;
             let mut children = Vec::with_capacity(counts.cells + 1);
             for index in 0..=counts.cells {
                 let place = take_place(&mut rest).ok_or_else(|| format!("no child {index}"))?;
                 children.push(PageRef::Stored(place));
             }
+            let separators = Arc::new(separators);
             (Body::Inner(Inner { level, separators, children: Children::new(children) }), rest)
         }
         (KIND_OVERFLOW, 0) => (Body::Overflow(body.to_vec()), [].as_slice()),

@@ -90,11 +90,6 @@ impl Place {
             overflows,
         })
     }
-
-    /// The first byte behind the page.
-    pub(crate) fn end(&self) -> u64 {
-        u64::from(self.offset) + u64::from(self.length)
-    }
 }
 
 /// Where the written pages end: what a root must hold to open them again.

@@ -120,12 +120,22 @@ impl PageStore {
         end: PagesEnd,
         seed: u64,
     ) -> Result<(Self, PageWriter), OpenError> {
-        let files = Mutex::new(BTreeMap::new());
-        let cache = Cache::new(options.cache_bytes);
         let writer = PageWriter::new(Arc::clone(&disk), dir, lineage, &options, end, seed);
-        let store = Self { disk, dir: dir.to_owned(), lineage, options, cache, files };
+        let store = Self::open_read_only(disk, dir, lineage, options);
         store.cut_off(end)?;
         Ok((store, writer))
+    }
+
+    /// Opens the page files in `dir` as they are, to read and never to write.
+    pub(crate) fn open_read_only(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        lineage: Lineage,
+        options: PageOptions,
+    ) -> Self {
+        let files = Mutex::new(BTreeMap::new());
+        let cache = Cache::new(options.cache_bytes);
+        Self { disk, dir: dir.to_owned(), lineage, options, cache, files }
     }
 
     /// Deletes the page files that were begun after the root.
@@ -149,6 +159,7 @@ impl PageStore {
     }
 
     /// Bytes of pages in the cache.
+    #[cfg(test)]
     pub(crate) fn cached_bytes(&self) -> usize {
         self.cache.bytes()
     }
@@ -165,6 +176,10 @@ impl PageStore {
     }
 
     /// Removes a page file that no root names any more. The caller syncs the directory.
+    #[cfg_attr(
+        not(test),
+        allow(dead_code, reason = "files are reclaimed by a part of the store to come")
+    )]
     pub(crate) fn remove(&self, number: FileNumber) -> io::Result<()> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
         self.cache.forget(number);

@@ -98,11 +98,6 @@ impl PageWriter {
         }
     }
 
-    /// Where the pages end that are safe: those of the last [`PageWriter::sync`].
-    pub(crate) fn synced(&self) -> PagesEnd {
-        self.synced
-    }
-
     /// Appends a page whose children and overflow pages are stored, and returns its place. The
     /// page may be read there only after [`PageWriter::flush`].
     pub(super) fn append(&mut self, page: &Page) -> Result<Place, Fatal> {
@@ -187,4 +182,4 @@ fn u32_of(bytes: u64) -> u32 {
     u32::try_from(bytes).expect("a page file ends below 1 GiB, and a page is shorter than that")
 }
 
-const _: () = assert!(FILE_HEADER < ALIGNMENT as usize);
+const _: () = assert!((FILE_HEADER as u64) < ALIGNMENT);

@@ -1,8 +1,8 @@
 //! What the tests of the store share: a naive model of it, and random commands for both.
 #![allow(dead_code, reason = "each test file uses a part")]
 
-pub mod model;
-pub mod script;
+pub(crate) mod model;
+pub(crate) mod script;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,43 +14,47 @@ use kstore_mvcc::{
 };
 use kstore_testkit::SimDisk;
 
-pub const DATA: &str = "/data";
+pub(crate) const DATA: &str = "/data";
 
-pub fn identity(seed: u64) -> StoreIdentity {
+pub(crate) fn identity(seed: u64) -> StoreIdentity {
     StoreIdentity { lineage: Lineage(7), store: StoreId(u128::from(seed) << 64 | 0x5eed) }
 }
 
 /// A disk with a data directory, as whoever installs a member makes it.
-pub fn new_disk(seed: u64) -> SimDisk {
+pub(crate) fn new_disk(seed: u64) -> SimDisk {
     let disk = SimDisk::new(seed);
     disk.create_dir(Path::new(DATA)).unwrap();
     disk.sync_dir(Path::new("/")).unwrap();
     disk
 }
 
-pub fn open(disk: &SimDisk, options: &Options, seed: u64) -> Result<(Store, Opening), OpenError> {
+pub(crate) fn open(
+    disk: &SimDisk,
+    options: &Options,
+    seed: u64,
+) -> Result<(Store, Opening), OpenError> {
     let disk = Arc::new(disk.clone());
     Store::open(disk, Path::new(DATA), options.clone(), identity(seed))
 }
 
-pub fn position(index: usize) -> Position {
+pub(crate) fn position(index: usize) -> Position {
     Position { term: Term(1), index: Index(index as u64) }
 }
 
 /// A hash that tells positions apart; the store only keeps it.
-pub fn chain(index: usize) -> ChainHash {
+pub(crate) fn chain(index: usize) -> ChainHash {
     let mut hash = [3; 32];
     hash[..8].copy_from_slice(&(index as u64).to_le_bytes());
     ChainHash(hash)
 }
 
 /// How many entries of the script the store has applied, by its position.
-pub fn applied(position: Option<Position>) -> usize {
+pub(crate) fn applied(position: Option<Position>) -> usize {
     position.map_or(0, |p| usize::try_from(p.index.0).unwrap() + 1)
 }
 
 /// Runs a whole checkpoint here and now.
-pub fn checkpoint(store: &mut Store) -> Result<bool, kstore_mvcc::Fatal> {
+pub(crate) fn checkpoint(store: &mut Store) -> Result<bool, kstore_mvcc::Fatal> {
     match store.prepare_checkpoint()? {
         None => Ok(false),
         Some(job) => {

@@ -12,31 +12,31 @@ use kstore_testkit::Prng;
 use super::script::{Change, Command, random_key, random_range};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
-    pub id: RecordId,
-    pub key: Bytes,
+pub(crate) struct Event {
+    pub(crate) id: RecordId,
+    pub(crate) key: Bytes,
     /// `None` for a delete.
-    pub after: Option<KeyValue>,
-    pub previous: Option<RecordId>,
+    pub(crate) after: Option<KeyValue>,
+    pub(crate) previous: Option<RecordId>,
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Model {
-    pub revision: u64,
-    pub next_sub: u64,
-    pub compacted: u64,
-    pub retained: u64,
+pub(crate) struct Model {
+    pub(crate) revision: u64,
+    pub(crate) next_sub: u64,
+    pub(crate) compacted: u64,
+    pub(crate) retained: u64,
     /// Everything that ever happened.
-    pub events: Vec<Event>,
+    pub(crate) events: Vec<Event>,
     /// Of each key what happened to it, as indexes into `events`.
-    pub keys: BTreeMap<Bytes, Vec<usize>>,
-    pub tables: BTreeMap<(Table, Bytes), Bytes>,
+    pub(crate) keys: BTreeMap<Bytes, Vec<usize>>,
+    pub(crate) tables: BTreeMap<(Table, Bytes), Bytes>,
     /// How many records there are, notes included.
-    pub records: u64,
+    pub(crate) records: u64,
 }
 
 impl Model {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { revision: 1, ..Self::default() }
     }
 
@@ -92,7 +92,7 @@ impl Model {
         }
     }
 
-    pub fn apply(&mut self, command: &Command) {
+    pub(crate) fn apply(&mut self, command: &Command) {
         match command {
             Command::Changes(changes) => self.changes(changes, &mut false),
             Command::Abandoned(_) | Command::Blank => {}
@@ -120,25 +120,25 @@ impl Model {
         }
     }
 
-    pub fn get(&self, key: &[u8], at: u64) -> Option<KeyValue> {
+    pub(crate) fn get(&self, key: &[u8], at: u64) -> Option<KeyValue> {
         let all = self.keys.get(key)?;
         let newest = all.iter().rev().find(|n| self.events[**n].id.revision.0 <= at)?;
         self.events[*newest].after.clone()
     }
 
-    pub fn range(&self, range: &KeyRange, at: u64) -> Vec<KeyValue> {
+    pub(crate) fn range(&self, range: &KeyRange, at: u64) -> Vec<KeyValue> {
         let keys = self.keys.keys().filter(|key| range.contains(key));
         keys.filter_map(|key| self.get(key, at)).collect()
     }
 
-    pub fn history(&self, range: &KeyRange, from: u64) -> Vec<&Event> {
+    pub(crate) fn history(&self, range: &KeyRange, from: u64) -> Vec<&Event> {
         let from = Revision(from);
         let wanted = |event: &&Event| event.id.revision >= from && range.contains(&event.key);
         self.events.iter().filter(wanted).collect()
     }
 
     /// Compares everything that can be asked in a few random questions.
-    pub fn check(&self, snapshot: &Snapshot, prng: &mut Prng, keys: u64) {
+    pub(crate) fn check(&self, snapshot: &Snapshot, prng: &mut Prng, keys: u64) {
         assert_eq!(snapshot.revision().0, self.revision, "revision");
         assert_eq!(snapshot.compacted().0, self.compacted, "compacted");
         assert_eq!(snapshot.retained().0, self.retained, "retained");
@@ -236,7 +236,7 @@ impl Model {
     }
 
     /// Compares everything there is.
-    pub fn check_all(&self, snapshot: &Snapshot) {
+    pub(crate) fn check_all(&self, snapshot: &Snapshot) {
         let content = Content::Values;
         let range = KeyRange::everything();
         for at in [

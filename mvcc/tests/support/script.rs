@@ -8,7 +8,7 @@ use kstore_testkit::Prng;
 
 /// One change of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     Put { key: Bytes, value: Bytes, lease: Option<LeaseId> },
     Delete { key: Bytes },
     DeleteRange { range: KeyRange },
@@ -16,7 +16,7 @@ pub enum Change {
 
 /// One entry of the Raft log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
+pub(crate) enum Command {
     Changes(Vec<Change>),
     /// Begun, and taken back in the middle.
     Abandoned(Vec<Change>),
@@ -43,19 +43,19 @@ pub enum Command {
     Blank,
 }
 
-pub fn random_key(prng: &mut Prng, keys: u64) -> Bytes {
+pub(crate) fn random_key(prng: &mut Prng, keys: u64) -> Bytes {
     let n = prng.below(keys);
     let mut key = format!("/registry/{}/{n:04}", ["pods", "nodes", "leases"][(n % 3) as usize]);
-    if n % 17 == 0 {
+    if n.is_multiple_of(17) {
         key = format!("z\0\0{n}");
     }
-    if n % 41 == 0 {
+    if n.is_multiple_of(41) {
         key.push_str(&"long".repeat(150));
     }
     Bytes::from(key)
 }
 
-pub fn random_value(prng: &mut Prng) -> Bytes {
+pub(crate) fn random_value(prng: &mut Prng) -> Bytes {
     let length = match prng.below(40) {
         0 => prng.below(6000),
         1..=4 => 0,
@@ -66,7 +66,7 @@ pub fn random_value(prng: &mut Prng) -> Bytes {
     Bytes::from(value)
 }
 
-pub fn random_range(prng: &mut Prng, keys: u64) -> KeyRange {
+pub(crate) fn random_range(prng: &mut Prng, keys: u64) -> KeyRange {
     let start = random_key(prng, keys);
     let end = match prng.below(5) {
         0 => RangeEnd::Single,
@@ -80,7 +80,8 @@ fn random_change(prng: &mut Prng, keys: u64) -> Change {
     let key = random_key(prng, keys);
     match prng.below(20) {
         0..=12 => {
-            let lease = prng.one_in(5).then(|| LeaseId(i64::from(prng.next_u64() as u16) - 99));
+            let lease =
+                prng.one_in(5).then(|| LeaseId(i64::try_from(prng.below(1 << 16)).unwrap() - 99));
             Change::Put { key, value: random_value(prng), lease }
         }
         13..=18 => Change::Delete { key },
@@ -99,7 +100,7 @@ fn random_changes(prng: &mut Prng, keys: u64) -> Vec<Change> {
     (0..count).map(|_| random_change(prng, keys)).collect()
 }
 
-pub fn random_command(prng: &mut Prng, keys: u64) -> Command {
+pub(crate) fn random_command(prng: &mut Prng, keys: u64) -> Command {
     match prng.below(40) {
         0 => Command::Abandoned(random_changes(prng, keys)),
         1 => Command::Slices(random_changes(prng, keys), random_changes(prng, keys)),
@@ -138,7 +139,7 @@ fn apply_changes(write: &mut kstore_mvcc::Write<'_>, changes: &[Change]) -> Resu
 }
 
 /// Applies a command to the store as entry `index`; the caller publishes.
-pub fn apply(
+pub(crate) fn apply(
     store: &mut Store,
     index: usize,
     command: &Command,

@@ -24,11 +24,11 @@ const BATCH_BYTES: u64 = 1024 * 1024;
 
 /// The term of the place before the first entry of a log that begins above index 0 without ever
 /// having been purged. No entry has it.
-const NO_TERM: Term = Term(u64::MAX);
+const NO_TERM: Term = Term(0);
 
 /// The log id of a position, unless it is the place before a log's first entry.
 fn real(position: Option<Position>) -> Option<LogId> {
-    position.filter(|position| position.term != NO_TERM).map(log_id_at)
+    position.filter(|at| at.term != NO_TERM || at.index == Index(0)).map(log_id_at)
 }
 
 /// The log as openraft sees it. Clones are handles on the same log.
@@ -118,7 +118,9 @@ impl<R: AsyncRuntime> RaftLogStorage<TypeConfig<R>> for LogStore {
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig<R>>> {
         let last_purged_log_id = real(self.wal.purged());
-        let last_log_id = real(self.wal.last()).or(last_purged_log_id);
+        let has_entries = self.wal.last() != self.wal.purged();
+        let last = if has_entries { self.wal.last().map(log_id_at) } else { None };
+        let last_log_id = last.or(last_purged_log_id);
         Ok(LogState { last_purged_log_id, last_log_id })
     }
 

@@ -225,17 +225,18 @@ impl<R: AsyncRuntime> OpenRaft<R> {
         let last = piece.last;
         let membership = piece.membership.clone();
         let position = piece.position;
-        let length = self.incoming.take(piece.transfer, piece.offset, piece.bytes, last).await?;
         if !last {
+            let length = self.incoming.take(piece.transfer, piece.offset, piece.bytes).await?;
             return Ok(wire::ImageTaken { length, vote: None });
         }
-        let received = self.incoming.finish(piece.transfer).await?;
+        let length = piece.offset;
+        let received = self.incoming.finish(piece.transfer, length).await?;
         let last_membership = decode_stored_membership(&membership).map_err(|e| e.to_string())?;
         let meta = openraft::SnapshotMeta {
             last_log_id: position.map(|p| types::log_id_at(p.into())),
             last_membership,
         };
-        let snapshot = openraft::Snapshot { meta, snapshot: ImageSource::Received(received) };
+        let snapshot = openraft::Snapshot { meta, snapshot: ImageSource::received(received) };
         let answer = self.raft.install_full_snapshot(vote, snapshot).await;
         let answer = answer.map_err(|e| e.to_string())?;
         Ok(wire::ImageTaken { length, vote: Some(codec::WireVote::from(&answer.vote)) })

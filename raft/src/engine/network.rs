@@ -41,9 +41,6 @@ pub(crate) struct Limits {
     pub(crate) piece: Duration,
 }
 
-/// Bytes of an image in one message.
-const PIECE_BYTES: usize = 512 * 1024;
-
 /// Makes a [`Peer`] for each other member.
 pub(crate) struct Peers {
     pub(crate) caller: Caller,
@@ -146,8 +143,9 @@ impl Peer {
         let mut reader = image.snapshot.reader().map_err(|e| network(&e))?;
         let mut offset = 0;
         loop {
-            let bytes = reader.next(PIECE_BYTES).await.map_err(|e| network(&e))?;
-            let last = bytes.is_empty();
+            let bytes = reader.next().await.map_err(|e| network(&e))?;
+            let last = bytes.is_none();
+            let bytes = bytes.unwrap_or_default();
             let length = bytes.len() as u64;
             let piece = ImagePiece {
                 vote: Some(WireVote::from(vote)),

@@ -5,11 +5,12 @@
 //! openraft: the lane finds the waiters itself.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt};
 use kstore_host::Jobs;
+use kstore_mvcc::ReceivedImage;
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::{AsyncRuntime, RaftSnapshotBuilder, Snapshot, SnapshotMeta};
@@ -18,7 +19,6 @@ use super::codec::{decode_stored_membership, encode_payload, encode_stored_membe
 use super::types::{LogId, Payload, StoredMembership, TypeConfig, log_id_at, position_of};
 use crate::apply::{Applier, EntryToApply};
 use crate::image::{ImageReader, PinnedImage};
-use crate::incoming::ReceivedImage;
 
 /// An image on its way out or in.
 #[derive(Clone)]
@@ -26,10 +26,16 @@ pub(crate) enum ImageSource {
     /// The files of a durable root of this member.
     Pinned(Arc<PinnedImage>),
     /// What another member has sent.
-    Received(ReceivedImage),
+    /// Taken out when it is installed.
+    Received(Arc<Mutex<Option<ReceivedImage>>>),
 }
 
 impl ImageSource {
+    /// An image that arrived whole.
+    pub(crate) fn received(image: ReceivedImage) -> Self {
+        Self::Received(Arc::new(Mutex::new(Some(image))))
+    }
+
     /// The stream form of the image, from its beginning.
     pub(crate) fn reader(&self) -> io::Result<ImageReader> {
         match self {
@@ -76,13 +82,11 @@ impl StateMachine {
     /// The newest durable root as a snapshot.
     async fn newest_image<R: AsyncRuntime>(
         &self,
-    ) -> io::Result<Option<SnapshotOf<TypeConfig<R>, ImageSource>>> {
-        let Some(image) = self.applier.pin_image(Arc::clone(&self.jobs)).await? else {
-            return Ok(None);
-        };
+    ) -> io::Result<SnapshotOf<TypeConfig<R>, ImageSource>> {
+        let image = self.applier.pin_image(Arc::clone(&self.jobs)).await?;
         let last_membership = membership_of(&image.membership)?;
-        let meta = SnapshotMeta { last_log_id: Some(log_id_at(image.position)), last_membership };
-        Ok(Some(Snapshot { meta, snapshot: ImageSource::Pinned(Arc::new(image)) }))
+        let meta = SnapshotMeta { last_log_id: image.position.map(log_id_at), last_membership };
+        Ok(Snapshot { meta, snapshot: ImageSource::Pinned(Arc::new(image)) })
     }
 }
 
@@ -149,14 +153,18 @@ impl<R: AsyncRuntime> RaftStateMachine<TypeConfig<R>> for StateMachine {
         let ImageSource::Received(received) = snapshot else {
             return Err(io::Error::other("only a received image can be installed"));
         };
-        let _ = meta;
-        self.applier.install(received).await
+        let received = received.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let received = received.ok_or_else(|| io::Error::other("the image was installed before"))?;
+        let position = meta.last_log_id.as_ref().map(position_of);
+        self.applier.install(received, position).await
     }
 
     async fn get_current_snapshot(
         &mut self,
     ) -> io::Result<Option<SnapshotOf<TypeConfig<R>, ImageSource>>> {
-        self.newest_image::<R>().await
+        // A store that was never written to is no snapshot of anything.
+        let image = self.newest_image::<R>().await?;
+        Ok(image.meta.last_log_id.is_some().then_some(image))
     }
 }
 
@@ -164,7 +172,6 @@ impl<R: AsyncRuntime> RaftSnapshotBuilder<TypeConfig<R>> for StateMachine {
     type SnapshotData = ImageSource;
 
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<TypeConfig<R>, ImageSource>> {
-        let image = self.newest_image::<R>().await?;
-        image.ok_or_else(|| io::Error::other("there is no durable root to build an image of"))
+        self.newest_image::<R>().await
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use kstore_host::os::OsClock;
 use kstore_host::threads::ThreadJobs;
 use kstore_host::{Disk, Jobs};
-use kstore_mvcc::{Lineage, Options, StoreId, StoreIdentity};
+use kstore_mvcc::{Lineage, Options};
 use kstore_testkit::{SimDisk, SimRandom};
 use kstore_watch::{Hub, HubOptions};
 use openraft::storage::{RaftLogStorage, RaftStateMachine};
@@ -37,9 +37,9 @@ impl StoreBuilder<Config, LogStore, StateMachine> for Builder {
             disk: Arc::clone(&disk),
             data_dir: data_dir.clone(),
             options: Options::tiny(),
-            identity: StoreIdentity { lineage: Lineage(1), store: StoreId(2) },
+            lineage: Lineage(1),
         };
-        let machine = open_machine(&home).unwrap();
+        let machine = open_machine(&home, &SimRandom::new(2)).unwrap();
         let listeners = Listeners {
             pending: Arc::new(Pending::new()),
             applied: Arc::new(Applied::new(None)),
@@ -48,7 +48,6 @@ impl StoreBuilder<Config, LogStore, StateMachine> for Builder {
             clock: Arc::new(OsClock::start()),
             origin: 1,
         };
-        let applier = Applier::new(jobs.lane("apply"), home, machine, listeners);
         let (wal, _) = Wal::open(
             &disk,
             &data_dir.join("wal"),
@@ -58,6 +57,9 @@ impl StoreBuilder<Config, LogStore, StateMachine> for Builder {
             None,
         )
         .unwrap();
+        let random = Arc::new(SimRandom::new(3));
+        let lane = jobs.lane("apply");
+        let applier = Applier::new(lane, home, machine, listeners, random, wal.clone()).unwrap();
         let log = LogStore::new(wal, Arc::clone(&jobs));
         Ok(((), log, StateMachine::new(Arc::new(applier), jobs)))
     }

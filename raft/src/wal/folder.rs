@@ -24,7 +24,7 @@ use std::sync::Arc;
 use kstore_host::{Disk, File, OpenMode};
 
 use super::WalOptions;
-use super::format::{BLOCK, SegmentHeader};
+use super::format::{BLOCK_BYTES, SegmentHeader};
 use super::places::SegmentFile;
 
 const NEXT: &str = "wal-next";
@@ -137,7 +137,7 @@ impl Folder {
 
     fn write_header(&self, file: &dyn File, number: u64, seed: u64) -> io::Result<()> {
         let header = SegmentHeader { number, seed, log: self.log }.encode();
-        let mut block = [0; BLOCK as usize];
+        let mut block = [0; BLOCK_BYTES];
         block[..header.len()].copy_from_slice(&header);
         file.write_at(&block, 0)?;
         file.sync()
@@ -159,7 +159,10 @@ impl Folder {
             self.prepare(number)?;
         }
         let next = self.next.take().expect("it was there, or was just prepared");
-        assert_eq!(next.segment.number, number, "segments are opened in the order of their numbers");
+        assert_eq!(
+            next.segment.number, number,
+            "segments are opened in the order of their numbers"
+        );
         if next.length < length_min {
             next.segment.file.allocate(length_min)?;
         }
@@ -168,7 +171,7 @@ impl Folder {
 
     /// Gives the segment that was taken last its name, durably, in place of one that may have
     /// borne it.
-    pub(super) fn name(&mut self, number: u64) -> io::Result<()> {
+    pub(super) fn name(&self, number: u64) -> io::Result<()> {
         self.disk.rename(&self.dir.join(NEXT), &self.path(number))?;
         self.disk.sync_dir(&self.dir)
     }

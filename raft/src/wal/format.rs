@@ -16,7 +16,9 @@ use super::base::Base;
 
 /// Groups begin at multiples of this, and the segment's header has one block to itself: the size
 /// of a disk sector, which is the least that a disk writes at once.
-pub(super) const BLOCK: u64 = 512;
+pub(super) const BLOCK: u64 = BLOCK_BYTES as u64;
+/// The same, for lengths in memory.
+pub(super) const BLOCK_BYTES: usize = 512;
 
 /// The version of the format that this code reads and writes.
 pub(super) const VERSION: u32 = 1;
@@ -219,7 +221,7 @@ pub(super) fn seal_group(out: &mut Vec<u8>, number: u64, synced_to: u64, seed: u
     let body_checksum = checksum(seed, offset + GROUP_HEADER_BYTES as u64, body);
     let header = GroupHeader { number, synced_to, length, body_checksum };
     out[..GROUP_HEADER_BYTES].copy_from_slice(&header.encode(seed, offset));
-    let padded = out.len().next_multiple_of(512);
+    let padded = out.len().next_multiple_of(BLOCK_BYTES);
     out.resize(padded, 0);
 }
 

@@ -54,7 +54,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use kstore_host::{Disk, Lane, Random};
+use kstore_host::{Disk, Lane, OpenMode, Random};
 use kstore_mvcc::{Access, Index, Position, Term};
 
 pub use format::PAYLOAD_BYTES_MAX;
@@ -216,7 +216,8 @@ impl Wal {
     ) -> Result<(Self, Recovered), OpenError> {
         assert!(options.segment_bytes <= 1 << 30, "offsets within a segment take 32 bits");
         make_dir(disk.as_ref(), dir)?;
-        let found = recover::find(disk.as_ref(), dir, options.tail_bytes, applied)?;
+        let found =
+            recover::find(disk.as_ref(), dir, OpenMode::ReadWrite, options.tail_bytes, applied)?;
         let (recovered, settled) = match found {
             Some(found) => (found.recovered(), found.settle(dir)?),
             None => (Recovered::default(), Settled::fresh(random.next_u64())),
@@ -245,7 +246,10 @@ impl Wal {
     /// tells when they are durable.
     pub fn append(&self, entries: Vec<Entry>, on_flushed: OnFlushed) {
         for entry in &entries {
-            assert!(entry.payload.len() <= PAYLOAD_BYTES_MAX, "requests are bounded far below this");
+            assert!(
+                entry.payload.len() <= PAYLOAD_BYTES_MAX,
+                "requests are bounded far below this"
+            );
         }
         self.enqueue(entries.into_iter().map(Record::Entry), Some(on_flushed));
     }
@@ -262,8 +266,17 @@ impl Wal {
     }
 
     /// Drops the entries after `position`; `None` drops all. They are gone for readers when this
-    /// returns; on the disk they go, at the latest, together with the next entries.
+    /// returns; on the disk they go, at the latest, together with the next entries. Nothing
+    /// happens when the log ends there, or before.
     pub fn truncate_after(&self, position: Option<Position>) {
+        if let Some(position) = position {
+            let state = self.shared.state();
+            if state.fault.is_some() || position.index >= state.view.base().next_index() {
+                return;
+            }
+            let term = state.view.term_at(position.index);
+            assert!(term.is_none_or(|term| term == position.term), "an entry has one term");
+        }
         self.enqueue([Record::Truncate(position)], None);
     }
 
@@ -315,11 +328,7 @@ impl Wal {
     }
 
     /// Hands in records, and who waits for them.
-    fn enqueue(
-        &self,
-        records: impl IntoIterator<Item = Record>,
-        on_flushed: Option<OnFlushed>,
-    ) {
+    fn enqueue(&self, records: impl IntoIterator<Item = Record>, on_flushed: Option<OnFlushed>) {
         let mut state = self.shared.state();
         state.busy = true;
         if state.fault.is_none() {
@@ -411,6 +420,6 @@ fn make_dir(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
 /// Reads the whole log in `dir`, which nobody has open, changes nothing, and returns what opening
 /// it would; `None` if there is no log.
 pub fn inspect(disk: &dyn Disk, dir: &Path) -> Result<Option<Recovered>, OpenError> {
-    let found = recover::find(disk, dir, 0, None)?;
+    let found = recover::find(disk, dir, OpenMode::Read, 0, None)?;
     Ok(found.map(|found| found.recovered()))
 }

@@ -37,7 +37,7 @@ use kstore_mvcc::{Index, Position};
 use super::base::{Base, after};
 use super::folder::{segment_name, segment_number};
 use super::format::{
-    BLOCK, GROUP_HEADER_BYTES, GroupHeader, HeaderFault, Record, SEGMENT_HEADER_BYTES,
+    BLOCK, BLOCK_BYTES, GROUP_HEADER_BYTES, GroupHeader, HeaderFault, Record, SEGMENT_HEADER_BYTES,
     SegmentHeader, align,
 };
 use super::places::{Places, SegmentFile};
@@ -160,14 +160,16 @@ pub(super) struct Found {
 pub(super) fn find(
     disk: &dyn Disk,
     dir: &Path,
+    mode: OpenMode,
     tail_bytes: u64,
     applied: Option<Index>,
 ) -> Result<Option<Found>, OpenError> {
-    let (segments, log) = open_segments(disk, dir)?;
+    let (segments, log) = open_segments(disk, dir, mode)?;
     if segments.is_empty() {
         return match applied {
             Some(applied) => {
-                let what = format!("there is no log, but the store has applied entry {}", applied.0);
+                let what =
+                    format!("there is no log, but the store has applied entry {}", applied.0);
                 Err(OpenError::Corrupt { file: dir.to_owned(), offset: 0, what })
             }
             None => Ok(None),
@@ -192,7 +194,11 @@ pub(super) fn find(
 }
 
 /// Opens all segments and checks that they are one unbroken row of one log.
-fn open_segments(disk: &dyn Disk, dir: &Path) -> Result<(Vec<Segment>, u64), OpenError> {
+fn open_segments(
+    disk: &dyn Disk,
+    dir: &Path,
+    mode: OpenMode,
+) -> Result<(Vec<Segment>, u64), OpenError> {
     let names = disk.read_dir(dir).map_err(doing("list the directory", dir))?;
     let mut numbers: Vec<u64> =
         names.iter().filter_map(|entry| segment_number(&entry.name)).collect();
@@ -204,7 +210,7 @@ fn open_segments(disk: &dyn Disk, dir: &Path) -> Result<(Vec<Segment>, u64), Ope
         let corrupt = |what: &str| {
             Err(OpenError::Corrupt { file: path.clone(), offset: 0, what: what.to_owned() })
         };
-        let file = disk.open(&path, OpenMode::ReadWrite).map_err(doing("open", &path))?;
+        let file = disk.open(&path, mode).map_err(doing("open", &path))?;
         let length = file.length().map_err(doing("measure", &path))?;
         let mut bytes = [0; SEGMENT_HEADER_BYTES];
         file.read_at(&mut bytes, 0).map_err(doing("read", &path))?;
@@ -336,8 +342,9 @@ impl Replay {
                 self.missing_end = self.missing_end.min(after(*last));
             }
             self.view.follow(&record);
-            let at = u32::try_from(at)
-                .map_err(|_| segment.corrupt(at, "the segment is longer than any that is written"))?;
+            let at = u32::try_from(at).map_err(|_| {
+                segment.corrupt(at, "the segment is longer than any that is written")
+            })?;
             self.retired.extend(self.places.follow(&record, at));
             done += length;
         }
@@ -416,7 +423,8 @@ impl Segment {
     fn read(&self, offset: u64, bytes: usize) -> Result<Vec<u8>, OpenError> {
         let left = usize::try_from(self.length.saturating_sub(offset)).unwrap_or(usize::MAX);
         let mut buffer = vec![0; bytes.min(left)];
-        let read = self.file.file.read_at(&mut buffer, offset).map_err(doing("read", &self.path))?;
+        let read =
+            self.file.file.read_at(&mut buffer, offset).map_err(doing("read", &self.path))?;
         buffer.truncate(read);
         Ok(buffer)
     }
@@ -462,7 +470,7 @@ impl Segment {
             if bytes.is_empty() {
                 break;
             }
-            for block in bytes.chunks(BLOCK as usize) {
+            for block in bytes.chunks(BLOCK_BYTES) {
                 if let Some(header) = GroupHeader::decode(block, self.file.seed, offset) {
                     return Ok(Some(header.number));
                 }

@@ -179,12 +179,16 @@ impl State {
     }
 
     pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-        let inode = self.find(from)?;
         let (old, old_name) = self.parent(from)?;
         let (new, new_name) = self.parent(to)?;
+        let inode = self.find(from)?;
         if parts(to).starts_with(&parts(from)) && parts(to) != parts(from) {
             // A directory cannot move into itself.
             return Err(error(io::ErrorKind::InvalidInput));
+        }
+        if parts(from).starts_with(&parts(to)) && parts(to) != parts(from) {
+            // Nor can anything take the place of a directory that holds it.
+            return Err(error(io::ErrorKind::DirectoryNotEmpty));
         }
         if let Ok(target) = self.find(to) {
             if target == inode {
@@ -208,12 +212,12 @@ impl State {
 
     pub(super) fn link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let inode = self.find(from)?;
-        if self.directory(inode).is_ok() {
-            return Err(error(io::ErrorKind::PermissionDenied));
-        }
         let (directory, name) = self.parent(to)?;
         if self.directory(directory)?.current.contains_key(name) {
             return Err(error(io::ErrorKind::AlreadyExists));
+        }
+        if self.directory(inode).is_ok() {
+            return Err(error(io::ErrorKind::PermissionDenied));
         }
         self.change_names(directory, NameChange::Add { name: name.to_owned(), inode })
     }

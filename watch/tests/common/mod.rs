@@ -1,4 +1,5 @@
-//! What the tests of the hub share: an event, a naive log of all events, and a waker that can be asked.
+//! What the tests of the hub share: an event, a naive log of all events, and a waker that can be
+//! asked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

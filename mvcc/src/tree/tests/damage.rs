@@ -1,12 +1,16 @@
 //! Damaged files: whatever a byte is changed to, it is noticed or makes no difference.
 
 use std::ops::Bound;
+use std::sync::Arc;
 
 use kstore_host::Disk;
 use kstore_testkit::Prng;
 
 use super::{LINEAGE, Model, Pages, dir};
-use crate::tree::page::{PAGE_HEADER, Page, decode, encode};
+use crate::tree::cell::{NewKey, NewValue};
+use crate::tree::cells::Cells;
+use crate::tree::children::Children;
+use crate::tree::page::{Body, Inner, PAGE_HEADER, Page, PageRef, decode, encode};
 use crate::tree::{FileNumber, PageOptions, PagesEnd, Place, Tree};
 use crate::{Access, Lineage, ReadError};
 
@@ -55,8 +59,8 @@ fn every_flipped_bit_is_noticed_or_harmless() {
             Err(ReadError::Damaged(damage)) => {
                 noticed += 1;
                 assert_eq!(damage.file, "pages-000001");
-                let at = report.damages.iter().any(|found| *found == damage);
-                assert!(at, "verify does not list {damage}, but {:?}", report.damages);
+                let listed = report.damages.contains(&damage);
+                assert!(listed, "verify does not list {damage}, but {:?}", report.damages);
                 assert!(damage.offset <= offset, "{damage} found for a flip at {offset}");
             }
             Err(error) => panic!("{error}"),
@@ -83,11 +87,11 @@ fn files_cut_short_are_noticed() {
 fn a_page_written_to_the_wrong_place_is_noticed() {
     // Two files with the same content at the same offsets: only their numbers differ.
     let mut pages = Pages::new(PageOptions { cache_bytes: 0, ..PageOptions::tiny() });
-    let mut tree = Tree::empty();
+    let mut tree = Tree::default();
     tree.insert(&pages.store, b"key", b"value").unwrap();
     let (first, end) = pages.checkpoint(&tree);
     let mut pages = pages.reopen(pages.disk.clone(), end);
-    let mut tree = Tree::empty();
+    let mut tree = Tree::default();
     tree.insert(&pages.store, b"key", b"value").unwrap();
     let (second, end) = pages.checkpoint(&tree);
     let (first, second) = (first.unwrap(), second.unwrap());
@@ -105,7 +109,7 @@ fn a_page_written_to_the_wrong_place_is_noticed() {
 #[test]
 fn a_file_of_another_store_is_noticed() {
     let (pages, _, root, end) = small();
-    let shared: std::sync::Arc<dyn Disk> = std::sync::Arc::new(pages.disk.clone());
+    let shared: Arc<dyn Disk> = Arc::new(pages.disk.clone());
     let stranger = crate::tree::PageStore::open(
         shared,
         &dir(),
@@ -176,6 +180,63 @@ fn a_failing_disk_is_an_error_and_not_damage() {
     assert!(matches!(verified, Err(ReadError::Io { .. })));
 }
 
+/// Writes a leaf with cells in just this order, well formed otherwise.
+fn leaf_of(pages: &mut Pages, keys: &[&[u8]]) -> PageRef {
+    let mut cells = Cells::default();
+    for (index, inline) in keys.iter().enumerate() {
+        cells.make_room_for(inline);
+        cells.insert(index, NewKey { inline, rest: None }, NewValue::Here(b"value"));
+    }
+    PageRef::Stored(pages.writer.append(&Page::dirty(Body::Leaf(cells))).unwrap())
+}
+
+/// What `verify` says of an inner page above some leaves.
+fn findings(level: u8, separators: &[&[u8]], leaves: &[&[&[u8]]]) -> Vec<String> {
+    let mut pages = Pages::new(PageOptions::tiny());
+    let children = leaves.iter().map(|keys| leaf_of(&mut pages, keys)).collect();
+    let mut cells = Cells::default();
+    for (index, inline) in separators.iter().enumerate() {
+        cells.make_room_for(inline);
+        cells.insert(index, NewKey { inline, rest: None }, NewValue::Here(b""));
+    }
+    let (separators, children) = (Arc::new(cells), Children::new(children));
+    let root = Page::dirty(Body::Inner(Inner { level, separators, children }));
+    let root = pages.writer.append(&root).unwrap();
+    pages.writer.flush().unwrap();
+    let report = Tree::at(Some(root)).verify(&pages.store, &mut |_, _| Ok(())).unwrap();
+    report.damages.into_iter().map(|damage| damage.what).collect()
+}
+
+#[test]
+fn verify_finds_what_checksums_cannot() {
+    assert_eq!(findings(1, &[b"c"], &[&[b"a", b"b"], &[b"c"]]), Vec::<String>::new());
+    assert_eq!(
+        findings(1, &[b"c"], &[&[b"b", b"a"], &[b"c"]]),
+        ["cell 1: a key that is not above the one before"]
+    );
+    assert_eq!(
+        findings(1, &[b"c"], &[&[b"a", b"a"], &[b"c"]]),
+        ["cell 1: a key that is not above the one before"]
+    );
+    assert_eq!(
+        findings(1, &[b"c"], &[&[b"a", b"c"], &[b"d"]]),
+        ["cell 1: a key not below the separator behind the page"]
+    );
+    assert_eq!(
+        findings(1, &[b"c"], &[&[b"a"], &[b"bb"]]),
+        ["cell 0: a key below the separator before the page"]
+    );
+    assert_eq!(
+        findings(1, &[b"d", b"c"], &[&[b"a"], &[b"d"], &[b"e"]]),
+        ["separator 1: a key that is not above the one before"]
+    );
+    assert_eq!(findings(1, &[b"c"], &[&[b"a"], &[]]), ["a leaf without cells"]);
+    assert_eq!(
+        findings(2, &[b"c"], &[&[b"a"], &[b"c"]]),
+        ["a page of another level", "a page of another level"]
+    );
+}
+
 /// A page that passed its checksum and is nonsense all the same: the decoder says so, or makes
 /// a page of it that can be searched and encoded again.
 #[test]
@@ -202,7 +263,7 @@ fn the_decoder_survives_any_bytes() {
         let mut bytes = prng.pick(&samples).clone();
         for _ in 0..prng.between(1, 4) {
             let at = prng.index(bytes.len());
-            bytes[at] = *prng.pick(&[0, 1, 2, 3, 0x7f, 0x80, 0xff]) ^ (prng.next_u64() as u8 & 1);
+            bytes[at] = *prng.pick(&[0, 1, 2, 3, bytes[at] ^ 1, 0x7f, 0x80, 0xff]);
         }
         if prng.one_in(4) {
             bytes.truncate(prng.index(bytes.len() + 1));
@@ -219,8 +280,8 @@ fn the_decoder_survives_any_bytes() {
         let mut bytes = vec![0; prng.index(200)];
         prng.fill(&mut bytes);
         if bytes.len() > 16 {
-            bytes[8] = prng.index(4) as u8;
-            bytes[9] = prng.index(3) as u8;
+            bytes[8] = *prng.pick(&[0, 1, 2, 3]);
+            bytes[9] = *prng.pick(&[0, 1, 2]);
             bytes[11] = 0;
             bytes[13] = 0;
             bytes[15] = 0;

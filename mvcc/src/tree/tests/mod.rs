@@ -3,6 +3,7 @@
 //! Everything runs on a simulated disk with tiny pages. A random test prints its seed; run it
 //! alone by putting the seed into `SEEDS`.
 
+mod crash;
 mod damage;
 mod model;
 mod shapes;
@@ -16,7 +17,8 @@ use kstore_host::Disk;
 use kstore_testkit::SimDisk;
 
 use super::page::{Body, PageRef};
-use super::{PageOptions, PageStore, PageWriter, PagesEnd, Place, Tree, TreeReport};
+use super::verify::TreeReport;
+use super::{PageOptions, PageStore, PageWriter, PagesEnd, Place, Tree};
 use crate::{Access, Lineage};
 
 const LINEAGE: Lineage = Lineage(0x1234_5678_9abc_def0);
@@ -63,7 +65,7 @@ impl Pages {
     }
 
     fn tree_of(&self, model: &Model) -> Tree {
-        let mut tree = Tree::empty();
+        let mut tree = Tree::default();
         for (key, value) in model {
             tree.insert(&self.store, key, value).unwrap();
         }
@@ -84,6 +86,9 @@ impl Pages {
             forwards.push((key.to_vec(), value.to_vec()));
         }
         assert_eq!(cursor.next().unwrap(), None);
+        if forwards.len() % 2 == 0 {
+            cursor.seek_last().unwrap();
+        }
         let mut backwards = Vec::new();
         while let Some((key, value)) = cursor.prev().unwrap() {
             backwards.push((key.to_vec(), value.to_vec()));

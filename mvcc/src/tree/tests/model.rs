@@ -55,7 +55,7 @@ impl Run {
             keys,
             counter: 0,
             pages: Pages::new(options),
-            tree: Tree::empty(),
+            tree: Tree::default(),
             model: Model::new(),
             snapshots: Vec::new(),
             durable: (None, PagesEnd::EMPTY, Model::new()),
@@ -85,7 +85,7 @@ impl Run {
             Keys::Long => {
                 let shared = *prng.pick(&[0, 100, 127, 128, 129, 200, 700]);
                 let mut key = vec![b'x'; shared];
-                key.extend((0..prng.index(4)).map(|_| prng.index(3) as u8));
+                key.extend((0..prng.index(4)).map(|_| *prng.pick(&[0, 1, 2])));
                 key.extend(vec![b'y'; *prng.pick(&[0, 1, 126, 300])]);
                 key
             }
@@ -228,6 +228,8 @@ impl Run {
         }
         let disk = self.pages.disk.crash(policy);
         let (root, end, model) = self.durable.clone();
+        // No format depends on the page size.
+        self.pages.options.page_bytes = *self.prng.pick(&[512, 512, 1000, 4096]);
         self.pages = self.pages.reopen(disk, end);
         self.tree = Tree::at(root);
         self.model = model;

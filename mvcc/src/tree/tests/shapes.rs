@@ -20,7 +20,7 @@ fn fill(pages: &Pages, tree: &Tree) -> u64 {
 #[test]
 fn keys_in_order_fill_their_pages() {
     let pages = Pages::new(PageOptions::tiny());
-    let (mut ascending, mut descending) = (Tree::empty(), Tree::empty());
+    let (mut ascending, mut descending) = (Tree::default(), Tree::default());
     for number in 0..5000 {
         ascending.insert(&pages.store, &key(number), b"twenty bytes of data").unwrap();
         descending.insert(&pages.store, &key(9999 - number), b"twenty bytes of data").unwrap();
@@ -32,7 +32,7 @@ fn keys_in_order_fill_their_pages() {
 #[test]
 fn keys_at_random_fill_two_thirds() {
     let pages = Pages::new(PageOptions { page_bytes: 4096, ..PageOptions::tiny() });
-    let mut tree = Tree::empty();
+    let mut tree = Tree::default();
     let mut prng = Prng::new(5);
     for _ in 0..30_000 {
         let random = prng.below(100_000_000);
@@ -45,7 +45,7 @@ fn keys_at_random_fill_two_thirds() {
 fn a_key_overwritten_again_and_again_fills_its_pages() {
     // The store puts a newer revision of a key before the older ones.
     let pages = Pages::new(PageOptions::tiny());
-    let mut tree = Tree::empty();
+    let mut tree = Tree::default();
     for lease in 0..20 {
         tree.insert(&pages.store, &[&key(lease)[..], &[0xff; 8]].concat(), b"first").unwrap();
     }
@@ -59,7 +59,7 @@ fn a_key_overwritten_again_and_again_fills_its_pages() {
 #[test]
 fn an_emptied_tree_is_empty_at_every_size_on_the_way() {
     let pages = Pages::new(PageOptions::tiny());
-    let mut tree = Tree::empty();
+    let mut tree = Tree::default();
     for number in 0..2000 {
         tree.insert(&pages.store, &key(number), &[7; 30]).unwrap();
     }
@@ -70,15 +70,13 @@ fn an_emptied_tree_is_empty_at_every_size_on_the_way() {
             assert_eq!(pages.verify(&tree).cells, 1999 - number);
         }
     }
-    assert!(tree.is_empty());
-    assert_eq!(tree.dirty_bytes(), 0);
-    assert_eq!(tree.root_place(), None);
+    assert!(tree.root_place().is_none() && tree.dirty_bytes() == 0);
 }
 
 #[test]
 fn thinned_out_pages_are_joined() {
     let pages = Pages::new(PageOptions::tiny());
-    let mut tree = Tree::empty();
+    let mut tree = Tree::default();
     for number in 0..5000 {
         tree.insert(&pages.store, &key(number), &[7; 30]).unwrap();
     }
@@ -131,13 +129,13 @@ fn separators_longer_than_a_page_separate() {
     for (key, value) in &model {
         assert_eq!(tree.remove(&pages.store, key).unwrap().as_deref(), Some(value.as_slice()));
     }
-    assert!(tree.is_empty());
+    assert!(tree.root_place().is_none() && tree.dirty_bytes() == 0);
 }
 
 #[test]
 fn a_cached_read_never_waits_for_the_disk() {
     let mut pages = Pages::new(PageOptions { cache_bytes: 4 << 20, ..PageOptions::tiny() });
-    let mut tree = Tree::empty();
+    let mut tree = Tree::default();
     for number in 0..1000 {
         tree.insert(&pages.store, &key(number), b"value").unwrap();
     }
@@ -164,7 +162,7 @@ fn a_cached_read_never_waits_for_the_disk() {
 #[test]
 fn the_cache_keeps_to_its_bound() {
     let mut pages = Pages::new(PageOptions { cache_bytes: 20 << 10, ..PageOptions::tiny() });
-    let mut tree = Tree::empty();
+    let mut tree = Tree::default();
     for number in 0..5000 {
         tree.insert(&pages.store, &key(number), b"value").unwrap();
     }
@@ -180,16 +178,14 @@ fn the_cache_keeps_to_its_bound() {
 #[test]
 fn a_checkpoint_writes_each_page_once() {
     let mut pages = Pages::new(PageOptions { segment_bytes: 1 << 20, ..PageOptions::tiny() });
-    let mut tree = Tree::empty();
+    let mut tree = Tree::default();
     for number in 0..1000 {
         tree.insert(&pages.store, &key(number), b"value").unwrap();
     }
-    pages.checkpoint(&tree);
+    let (_, before) = pages.checkpoint(&tree);
     // Not settled: the working tree knows by the pages themselves.
     assert_eq!(dirty_bytes(&tree), 0);
-    let before = pages.writer.synced();
-    pages.checkpoint(&tree);
-    assert_eq!(pages.writer.synced(), before);
+    assert_eq!(pages.checkpoint(&tree).1, before);
     tree.insert(&pages.store, &key(500), b"other").unwrap();
     let report = pages.verify(&tree);
     let (root, end) = pages.checkpoint(&tree);
@@ -201,7 +197,7 @@ fn a_checkpoint_writes_each_page_once() {
 #[test]
 fn files_that_no_root_names_are_deleted_at_start_and_their_numbers_are_free() {
     let mut pages = Pages::new(PageOptions { segment_bytes: 2 << 10, ..PageOptions::tiny() });
-    let mut tree = Tree::empty();
+    let mut tree = Tree::default();
     for number in 0..400 {
         tree.insert(&pages.store, &key(number), b"value").unwrap();
     }
@@ -222,9 +218,9 @@ fn files_that_no_root_names_are_deleted_at_start_and_their_numbers_are_free() {
 
 #[test]
 fn a_store_that_only_reads_makes_no_file() {
-    let pages = Pages::new(PageOptions::tiny());
+    let mut pages = Pages::new(PageOptions::tiny());
+    assert_eq!(pages.checkpoint(&Tree::default()), (None, PagesEnd::EMPTY));
     assert_eq!(pages.store.files().unwrap(), []);
-    assert_eq!(pages.writer.synced(), PagesEnd::EMPTY);
     assert_eq!(PagesEnd::EMPTY.next, FileNumber(1));
 }
 
@@ -244,7 +240,7 @@ fn pages_of_an_unneeded_file_leave_with_it() {
         cache_bytes: 4 << 20,
         ..PageOptions::tiny()
     });
-    let mut tree = Tree::empty();
+    let mut tree = Tree::default();
     for number in 0..200 {
         tree.insert(&pages.store, &key(number), b"value").unwrap();
     }

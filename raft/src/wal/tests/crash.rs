@@ -3,7 +3,7 @@
 use super::model::{Model, POLICIES, Script};
 use super::*;
 
-use kstore_testkit::disk::{Applied, CrashPolicy, Errno, Fault, OpKind, Operation, Repeat};
+use kstore_testkit::disk::{Applied, CrashPolicy, Errno, Fault, OpKind, Operation, Repeat, Sector};
 
 const SESSIONS: u64 = 3;
 const STEPS: u64 = 50;
@@ -63,7 +63,8 @@ fn after_a_power_cut_at_any_change_everything_told_is_there_and_nothing_else() {
             for (number, policy) in (0..).zip(POLICIES) {
                 println!("seed {seed} point {point} policy {policy:?}");
                 let disk = new_disk(seed);
-                let applied = if (point + number) % 2 == 0 { Applied::Yes } else { Applied::No };
+                let applied =
+                    if (point + number).is_multiple_of(2) { Applied::Yes } else { Applied::No };
                 disk.inject(Fault::power_cut(point, applied));
                 let mut script = Script::new(seed);
                 let (told, _) = run(&mut script, &disk);
@@ -84,8 +85,8 @@ fn recover_through_a_second_cut(
 ) {
     let mut disk = disk.clone();
     let applied = script.applied(told);
-    if point % 3 != 0 {
-        let again = if point % 2 == 0 { Applied::Yes } else { Applied::No };
+    if !point.is_multiple_of(3) {
+        let again = if point.is_multiple_of(2) { Applied::Yes } else { Applied::No };
         disk.cut_power_after(1 + point / 3 % 8, again);
         drop(try_open(&disk, point, WalOptions::tiny(), applied));
         let policy = POLICIES[usize::try_from(point / 24 % 5).unwrap()];
@@ -139,6 +140,53 @@ fn fail_at(seed: u64, operation: &Operation, errno: Errno) {
     let now = script.now().clone();
     let bench = Bench::on(&disk.crash(CrashPolicy::LoseAll));
     assert_eq!(Model::of(&bench.wal, &mut script.random), now);
+}
+
+/// Appends and purges, so that segments are used again and again.
+fn recycle(disk: &SimDisk) {
+    let Ok(bench) = try_open(disk, 1, WalOptions::tiny(), None) else { return };
+    for round in 0..12 {
+        let start = round * 10;
+        bench.append(1, start..start + 10);
+        bench.run();
+        bench.wal.purge(position(1, start + 5));
+        bench.run();
+    }
+}
+
+#[test]
+fn a_segment_that_is_used_again_never_bears_two_names() {
+    let disk = new_disk(1);
+    disk.start_log();
+    recycle(&disk);
+    let operations = disk.take_log();
+    let changes = operations.iter().filter(|operation| operation.kind.changes());
+    for (point, operation) in (1..).zip(changes) {
+        if operation.kind != OpKind::SyncDir {
+            continue;
+        }
+        let disk = new_disk(1);
+        disk.cut_power_after(point, Applied::No);
+        recycle(&disk);
+        assert!(disk.is_cut());
+        for choice in 0..12 {
+            println!("change {point} choice {choice}");
+            let disk = disk.fork();
+            disk.reseed(choice);
+            let disk = disk.crash(CrashPolicy::RandomSubset { tear: Sector::Bytes512 });
+            let bench = Bench::on(&disk);
+            let found = bench.all();
+            let next = bench.wal.last().map_or(0, |last| last.index.0 + 1);
+            // Goes on until what lay aside was used.
+            for index in next..next + 40 {
+                bench.append(1, index..index + 1);
+                bench.run();
+            }
+            let bench = Bench::on(&bench.close());
+            assert_eq!(bench.all()[..found.len()], found);
+            assert_eq!(bench.all().len(), found.len() + 40);
+        }
+    }
 }
 
 #[test]

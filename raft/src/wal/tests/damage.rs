@@ -4,11 +4,16 @@ use super::*;
 
 use std::path::PathBuf;
 
+use kstore_host::OpenMode;
 use kstore_testkit::Prng;
 use kstore_testkit::disk::CrashPolicy;
 
+use crate::wal::base::Base;
+use crate::wal::format::{
+    BLOCK, GROUP_HEADER_BYTES, GroupHeader, Record, SEGMENT_HEADER_BYTES, SegmentHeader, seal_group,
+};
 use crate::wal::recover::find;
-use crate::wal::{Cut, WalReadError, inspect};
+use crate::wal::{Cut, WalReadError};
 
 /// A cleanly closed log with some of everything in it, of several segments.
 fn closed_log() -> SimDisk {
@@ -34,7 +39,7 @@ fn closed_log() -> SimDisk {
 
 /// What a log holds, without opening it: the ends, and all entries.
 fn contents(disk: &SimDisk) -> Result<Option<(Recovered, Vec<Entry>)>, OpenError> {
-    let found = find(disk, Path::new(DIR), u64::MAX, None)?;
+    let found = find(disk, Path::new(DIR), OpenMode::Read, u64::MAX, None)?;
     Ok(found.map(|found| {
         let start = found.view.tail_start();
         let entries = found.view.tail_from(start, Index(u64::MAX), u64::MAX);
@@ -63,7 +68,7 @@ fn every_flipped_bit_of_a_closed_log_is_refused_or_harmless() {
     let (mut refused, mut harmless) = (0, 0);
     for name in segments(&disk) {
         let path = Path::new(DIR).join(name);
-        let file = disk.open(&path, kstore_host::OpenMode::Read).unwrap();
+        let file = disk.open(&path, OpenMode::Read).unwrap();
         for offset in 0..file.length().unwrap() {
             for bit in 0..8 {
                 disk.flip_bit(&path, offset, bit).unwrap();
@@ -107,6 +112,55 @@ fn a_missing_segment_is_refused() {
     assert!(try_open(&disk, 1, WalOptions::tiny(), None).is_ok());
 }
 
+/// Writes another sound group over the first one of a segment, as a bug might.
+fn replace_first_group(disk: &SimDisk, name: &str, number: Option<u64>, base: Option<Base>) {
+    let path = Path::new(DIR).join(name);
+    let file = disk.open(&path, OpenMode::ReadWrite).unwrap();
+    let mut bytes = [0; SEGMENT_HEADER_BYTES];
+    file.read_at(&mut bytes, 0).unwrap();
+    let seed = SegmentHeader::decode(&bytes).unwrap().seed;
+    let mut bytes = [0; GROUP_HEADER_BYTES];
+    file.read_at(&mut bytes, BLOCK).unwrap();
+    let header = GroupHeader::decode(&bytes, seed, BLOCK).unwrap();
+    let mut body = vec![0; usize::try_from(header.length).unwrap()];
+    let at = BLOCK + GROUP_HEADER_BYTES as u64;
+    file.read_at(&mut body, at).unwrap();
+    let (first, _) = Record::decode(&Bytes::from(body), seed, at).unwrap();
+    let base = base.map_or(first, Record::Base);
+    let mut group = vec![0; GROUP_HEADER_BYTES];
+    base.encode(&mut group, seed, at);
+    seal_group(&mut group, number.unwrap_or(header.number), 0, seed, BLOCK);
+    file.write_at(&group, BLOCK).unwrap();
+}
+
+#[test]
+fn a_sound_group_that_contradicts_the_ones_before_it_is_refused() {
+    let disk = closed_log();
+    let second = segments(&disk)[1].clone();
+    let wrong_number = disk.fork();
+    replace_first_group(&wrong_number, &second, Some(1000), None);
+    assert_names_a_file(&contents(&wrong_number).unwrap_err());
+
+    let wrong_base = disk.fork();
+    let base = Base { vote: Some(Bytes::from_static(b"forged")), ..Base::default() };
+    replace_first_group(&wrong_base, &second, None, Some(base));
+    let error = contents(&wrong_base).unwrap_err();
+    assert!(error.to_string().contains("contradicts"), "{error}");
+}
+
+#[test]
+fn a_group_that_skips_a_number_is_refused() {
+    let bench = Bench::new();
+    let disk = bench.disk.crash(CrashPolicy::LoseAll);
+    let name = segments(&disk)[0].clone();
+    let bench = Bench::on(&disk);
+    bench.append(1, 0..1);
+    let disk = bench.close();
+    replace_first_group(&disk, &name, Some(2), None);
+    let error = contents(&disk).unwrap_err();
+    assert!(error.to_string().contains("out of its order"), "{error}");
+}
+
 #[test]
 fn a_segment_of_another_log_is_refused() {
     let disk = closed_log();
@@ -120,10 +174,10 @@ fn a_segment_of_another_log_is_refused() {
     let name = segments(&disk).last().unwrap().clone();
     assert!(segments(&other).contains(&name), "{name} {:?}", segments(&other));
     let path = Path::new(DIR).join(name);
-    let from = other.open(&path, kstore_host::OpenMode::Read).unwrap();
+    let from = other.open(&path, OpenMode::Read).unwrap();
     let mut bytes = vec![0; usize::try_from(from.length().unwrap()).unwrap()];
     from.read_at(&mut bytes, 0).unwrap();
-    let to = disk.open(&path, kstore_host::OpenMode::ReadWrite).unwrap();
+    let to = disk.open(&path, OpenMode::ReadWrite).unwrap();
     to.write_at(&bytes, 0).unwrap();
     let error = contents(&disk).unwrap_err();
     assert!(error.to_string().contains("another log"), "{error}");
@@ -147,7 +201,7 @@ fn inspect_end(disk: &SimDisk) -> u64 {
     let disk = disk.fork();
     drop(Bench::on(&disk));
     let path = Path::new(DIR).join(&segments(&disk)[0]);
-    disk.open(&path, kstore_host::OpenMode::Read).unwrap().length().unwrap()
+    disk.open(&path, OpenMode::Read).unwrap().length().unwrap()
 }
 
 #[test]
@@ -247,7 +301,7 @@ fn no_bytes_make_recovery_panic_or_invent_an_entry() {
         for _ in 0..random.between(1, 4) {
             let names = segments(&disk);
             let path = Path::new(DIR).join(random.pick(&names));
-            let file = disk.open(&path, kstore_host::OpenMode::ReadWrite).unwrap();
+            let file = disk.open(&path, OpenMode::ReadWrite).unwrap();
             let length = file.length().unwrap();
             if random.one_in(4) {
                 file.set_length(random.below(length + 600)).unwrap();
@@ -270,7 +324,7 @@ fn no_bytes_make_recovery_panic_or_invent_an_entry() {
                 for (found, written) in entries.iter().zip(&whole.1) {
                     assert_eq!(found.position.index, written.position.index, "seed {seed}");
                 }
-                let all_known = entries.iter().all(|found| known(found));
+                let all_known = entries.iter().all(known);
                 assert!(all_known, "seed {seed}");
             }
             Err(OpenError::Io { doing, source, .. }) => panic!("seed {seed}: {doing}: {source}"),

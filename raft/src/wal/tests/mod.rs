@@ -57,9 +57,12 @@ impl ManualLane {
     }
 }
 
+/// A number, and what the callback that has it was told.
+type Answer = (u64, Result<(), io::ErrorKind>);
+
 /// What callbacks were told, in the order in which they were called.
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<(u64, Result<(), io::ErrorKind>)>>>);
+struct Told(Arc<Mutex<Vec<Answer>>>);
 
 impl Told {
     /// A callback that notes what it is told under this number.
@@ -68,7 +71,7 @@ impl Told {
         Box::new(move |result| told.lock().unwrap().push((number, result.map_err(|e| e.kind()))))
     }
 
-    fn all(&self) -> Vec<(u64, Result<(), io::ErrorKind>)> {
+    fn all(&self) -> Vec<Answer> {
         self.0.lock().unwrap().clone()
     }
 
@@ -97,8 +100,7 @@ fn try_open(
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let random = SimRandom::new(seed);
     let for_wal = Arc::clone(&lane) as Arc<dyn Lane>;
-    let (wal, recovered) =
-        Wal::open(&shared, Path::new(DIR), for_wal, &random, options, applied)?;
+    let (wal, recovered) = Wal::open(&shared, Path::new(DIR), for_wal, &random, options, applied)?;
     Ok(Bench { disk: disk.clone(), lane, wal, recovered, told: Told::default() })
 }
 

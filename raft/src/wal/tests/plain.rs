@@ -148,6 +148,16 @@ fn truncating_everything_starts_the_log_anew() {
 }
 
 #[test]
+fn truncating_behind_the_end_does_nothing() {
+    let bench = Bench::new();
+    bench.append(1, 0..3);
+    bench.wal.truncate_after(Some(position(1, 2)));
+    bench.wal.truncate_after(Some(position(2, 9)));
+    let bench = Bench::on(&bench.close());
+    assert_eq!(bench.all(), [(1, 0), (1, 1), (1, 2)]);
+}
+
+#[test]
 fn purged_entries_are_refused_and_their_segments_go() {
     let bench = Bench::new();
     for start in (0..200).step_by(5) {
@@ -187,7 +197,10 @@ fn purging_beyond_the_end_moves_the_log_there() {
     let bench = Bench::new();
     bench.append(1, 0..5);
     bench.wal.purge(position(3, 99));
-    assert_eq!((bench.wal.last(), bench.wal.flushed()), (Some(position(3, 99)), Some(position(3, 99))));
+    assert_eq!(
+        (bench.wal.last(), bench.wal.flushed()),
+        (Some(position(3, 99)), Some(position(3, 99)))
+    );
     bench.append(3, 100..102);
     bench.run();
     let bench = Bench::on(&bench.close());
@@ -389,11 +402,11 @@ fn what_is_queued_during_one_sync_takes_one_further_sync_together() {
     let hook = HookDisk { disk: new_disk(1), syncs: Arc::clone(&syncs), during: Arc::new(during) };
     let disk: Arc<dyn Disk> = Arc::new(hook);
     let lane = Arc::new(ManualLane::default());
-    let options = WalOptions { group_bytes: 1 << 20, segment_bytes_first: 1 << 20, ..WalOptions::default() };
+    let options =
+        WalOptions { group_bytes: 1 << 20, segment_bytes_first: 1 << 20, ..WalOptions::default() };
     let for_wal = Arc::clone(&lane) as Arc<dyn Lane>;
     let random = SimRandom::new(1);
-    let (opened, _) =
-        Wal::open(&disk, Path::new(DIR), for_wal, &random, options, None).unwrap();
+    let (opened, _) = Wal::open(&disk, Path::new(DIR), for_wal, &random, options, None).unwrap();
     *wal.lock().unwrap() = Some(opened.clone());
     let before = syncs.load(Ordering::SeqCst);
     opened.append(vec![entry(1, 0)], told.note(0));
