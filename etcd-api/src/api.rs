@@ -125,7 +125,7 @@ impl Api {
     }
 
     pub(crate) fn check_leader(&self) -> Result<(), Status> {
-        match self.member().has_leader() {
+        match self.pulse().has_leader() {
             true => Ok(()),
             false => Err(error::NO_LEADER.into()),
         }

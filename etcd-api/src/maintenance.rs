@@ -15,6 +15,7 @@ use tonic::{Request, Response, Status};
 
 use crate::api::Api;
 use crate::convert::{self, signed};
+use crate::pulse::working_leader;
 use crate::{error, version};
 
 /// How much of an image one message holds (etcd's number).
@@ -62,7 +63,8 @@ impl Maintenance for Api {
         let etcd::StatusRequest {} = self.admit(request)?;
         let status = self.member().status();
         let mut errors = Vec::new();
-        if status.leader.is_none() {
+        let leader = working_leader(&status);
+        if leader.is_none() {
             errors.push(error::NO_LEADER.text().to_owned());
         }
         for alarm in self.alarms().await? {
@@ -73,7 +75,7 @@ impl Maintenance for Api {
             header: Some(self.header(status.revision, status.term)),
             version: version::SERVER.to_owned(),
             db_size: signed(status.store_bytes),
-            leader: status.leader.map_or(0, |leader| leader.0),
+            leader: leader.map_or(0, |leader| leader.0),
             raft_index: status.committed_index.map_or(0, |index| index.0),
             raft_term: status.term.0,
             raft_applied_index: status.applied_index.map_or(0, |index| index.0),

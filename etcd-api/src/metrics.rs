@@ -16,6 +16,7 @@ use tonic::Code;
 use crate::api::Api;
 use crate::histogram::SyncTimes;
 use crate::methods::METHODS;
+use crate::pulse::working_leader;
 use crate::version;
 
 /// gRPC's codes are the numbers from 0 to 16.
@@ -143,7 +144,7 @@ pub(crate) fn render(api: &Api) -> String {
 
 fn server(page: &mut Page, api: &Api, status: &Status) {
     let metrics = api.metrics();
-    let has_leader = u8::from(status.leader.is_some());
+    let has_leader = u8::from(working_leader(status).is_some());
     let is_leader = u8::from(status.role == Role::Leader);
     let is_learner = u8::from(status.role == Role::Learner);
     let number = |index: Option<kstore_mvcc::Index>| index.map_or(0, |index| index.0);

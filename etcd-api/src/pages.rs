@@ -170,7 +170,7 @@ async fn sickness(api: &Api, query: Query<'_>) -> Option<String> {
         }
     }
     let serializable = query.values("serializable").any(|value| value == "true");
-    if !serializable && !api.member().has_leader() {
+    if !serializable && !api.pulse().has_leader() {
         return Some("RAFT NO LEADER".to_owned());
     }
     read(api, !serializable).await.err().map(|why| format!("RANGE ERROR:{why}"))

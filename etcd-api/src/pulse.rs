@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use kstore_machine::command::{Alarm, AlarmAction, AlarmKind, Command};
 use kstore_mvcc::Term;
-use kstore_raft::Status;
+use kstore_raft::{MemberId, Status};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -29,10 +29,18 @@ const BEAT: Duration = Duration::from_millis(100);
 /// After how many election timeouts without a leader streams that need one end (etcd's number).
 const ELECTION_TIMEOUTS_WITHOUT_LEADER: u32 = 3;
 
+/// The leader that this member knows of, unless that is the member itself and no quorum has heard
+/// of it lately: then nothing can be ordered, and clients are better off elsewhere.
+pub(crate) fn working_leader(status: &Status) -> Option<MemberId> {
+    status.leader.filter(|_| status.has_quorum)
+}
+
 #[derive(Debug)]
 pub(crate) struct Pulse {
     /// The highest term seen.
     term: AtomicU64,
+    /// Whether there was a leader that works, at the last beat.
+    has_leader: AtomicBool,
     /// Bytes that live data takes, at the last beat.
     bytes_in_use: AtomicU64,
     /// How often the leader was lost for so long that streams had to end.
@@ -48,6 +56,7 @@ impl Pulse {
     pub(crate) fn new(status: &Status) -> Self {
         Self {
             term: AtomicU64::new(status.term.0),
+            has_leader: AtomicBool::new(working_leader(status).is_some()),
             bytes_in_use: AtomicU64::new(status.store_bytes_in_use),
             lost_leader: watch::Sender::new(0),
             met_quota: AtomicBool::new(false),
@@ -64,6 +73,10 @@ impl Pulse {
         if self.term.load(Ordering::Relaxed) < term.0 {
             self.term.fetch_max(term.0, Ordering::Relaxed);
         }
+    }
+
+    pub(crate) fn has_leader(&self) -> bool {
+        self.has_leader.load(Ordering::Relaxed)
     }
 
     /// Changes whenever streams that need a leader have to end.
@@ -93,9 +106,11 @@ impl Pulse {
             self.saw_term(status.term);
             self.bytes_in_use.store(status.store_bytes_in_use, Ordering::Relaxed);
             let before = without_leader;
-            without_leader = match status.leader {
-                Some(_) => Duration::ZERO,
-                None => without_leader + BEAT,
+            let has_leader = working_leader(&status).is_some();
+            self.has_leader.store(has_leader, Ordering::Relaxed);
+            without_leader = match has_leader {
+                true => Duration::ZERO,
+                false => without_leader + BEAT,
             };
             if before < patience && without_leader >= patience {
                 self.lost_leader.send_modify(|times| *times += 1);

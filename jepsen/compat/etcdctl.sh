@@ -84,7 +84,7 @@ keys() { ctl get "$@" --keys-only | sed "/^\$/d; s|^$top/||"; }
 watch() {
   local file="$1"
   shift
-  : >"$file" # so that it is there to be looked at
+  : >"$file"; : >"$file.err" # so that they are there to be looked at
   "$etcdctl" --endpoints "$endpoints" watch "$@" >"$file" 2>"$file.err" &
   watches+=($!)
   disown # its end is ours, and no news
@@ -293,7 +293,7 @@ if [ -n "$restart" ]; then
   ctl put "$top/restart/leased" 1 --lease "$lease" >/dev/null
   watch "$tmp/restart" "$top/restart/" --prefix --rev "$rev"
   await "$tmp/restart" 6
-  eval "$restart"
+  if eval "$restart"; then same "the servers restart" "" ""; else same "the servers restart" "they do not" ""; fi
   same "a value is there after a restart" "$(ctl get "$top/restart/a" --print-value-only)" "before"
   same "the revision is the same" "$(revision)" "$((rev + 1))"
   same "old revisions can be read" "$(ctl get "$top/restart/leased" --rev "$rev")" ""

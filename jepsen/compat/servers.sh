@@ -40,11 +40,14 @@ free_port() {
   done
 }
 
-# alive PID: it runs, and is not merely waiting to be reaped.
+# alive PID: it runs, and is not merely waiting to be reaped. A process of many
+# threads can look reaped while some of them still end and hold its files: it is
+# gone when no thread but the first is left.
 alive() {
   local state
   state="$(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -c1)" || return 1
-  [ -n "$state" ] && [ "$state" != Z ]
+  [ -n "$state" ] || return 1
+  [ "$state" != Z ] || [ "$(find "/proc/$1/task" -mindepth 1 -maxdepth 1 2>/dev/null | wc -l)" -gt 1 ]
 }
 
 launch() { # launch MEMBER-DIR

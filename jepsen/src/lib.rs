@@ -1,10 +1,12 @@
 //! Who finds the faults: the whole-cluster simulator, and the harness that kills real processes.
 //!
 //! ```text
+//!   kill   real processes under load, killed, started again and compared
 //!   sim    real members on a simulated disk, network, clock and scheduler, one process, one seed
 //!   bin/sim    runs seeds, prints counts, replays a failing one
-//!   bin/kill   real processes, killed at random moments under load
+//!   bin/kill   kills as often as it is told, prints how long writes were held up
 //!   compat/    suites in which stock clients are the judge
 //! ```
 
+pub mod kill;
 pub mod sim;

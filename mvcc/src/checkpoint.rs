@@ -24,6 +24,7 @@ use kstore_host::OpenMode;
 use crate::catalogue::SegmentRow;
 use crate::log::segment::SegmentFile;
 use crate::log::writer::Unsynced;
+use crate::planted;
 use crate::root::{Root, RootFile};
 use crate::snapshot::{Shared, View};
 use crate::store::{Pending, Store};
@@ -192,14 +193,26 @@ impl CheckpointJob {
         }
         let tree = tree.clean(&shared.pages, &mut tools.pages)?;
         tools.catalogue = tools.catalogue.clean(&shared.pages, &mut tools.pages)?;
-        root.pages = tools.pages.sync()?;
         root.state = tree.root_place();
         root.catalogue = tools.catalogue.root_place();
-        root_file.write(&root).map_err(Fatal::write("write", "the root"))?;
-        root_file.sync().map_err(Fatal::write("sync", "the root"))?;
+        if planted::root_before_pages() {
+            tools.pages.flush()?;
+            root.pages = tools.pages.end();
+            write_root(&root_file, &root)?;
+            tools.pages.sync()?;
+        } else {
+            root.pages = tools.pages.sync()?;
+            write_root(&root_file, &root)?;
+        }
         tools.sizes.grow(&shared, &root)?;
         Ok(CheckpointDone { root, tools })
     }
+}
+
+/// Makes a root the newest durable one. Everything that it names is durable.
+fn write_root(root_file: &RootFile, root: &Root) -> Result<(), Fatal> {
+    root_file.write(root).map_err(Fatal::write("write", "the root"))?;
+    root_file.sync().map_err(Fatal::write("sync", "the root"))
 }
 
 impl PageSizes {

@@ -48,6 +48,7 @@ mod keys;
 mod log;
 mod look;
 mod options;
+pub mod planted;
 mod query;
 mod recover;
 mod root;

@@ -278,14 +278,20 @@ impl Opener {
         let Loaded { pages, writer, catalogue, rows, scan } = loaded;
         let mut kept = named(&rows, &root);
         // A root whose catalogue cannot be read is no root to go back to.
-        let second = second.filter(|second| {
-            match catalogue::segments(&Tree::at(second.catalogue), &pages) {
-                Ok(rows) => {
-                    kept.extend(named(&rows, second));
-                    true
-                }
-                Err(_) => false,
-            }
+        let second = second.and_then(|second| {
+            let rows = catalogue::segments(&Tree::at(second.catalogue), &pages).ok()?;
+            Some((second, named(&rows, &second)))
+        });
+        // What only that root names goes when it is not one of the two newest any more.
+        let mut retiring = Vec::new();
+        for (second, names) in second.iter() {
+            let generation = second.generation;
+            let only = names.difference(&kept).map(|file| Retiring { file: *file, generation });
+            retiring.extend(only);
+        }
+        let second = second.map(|(second, names)| {
+            kept.extend(names);
+            second
         });
         // Names that a lost future has used are not used again.
         let seen = self.remove_all_but(&kept)?;
@@ -308,8 +314,9 @@ impl Opener {
         let closed = page_bytes(&*self.disk, &pages)?;
         let first_page_file = root.pages.next;
         let catalogued = rows.len();
-        let Resumed { state, end, unsynced, retiring } =
+        let Resumed { state, end, unsynced, replaced } =
             Resumed::at(&root, &rows, tail, self.options.recent_bytes);
+        retiring.extend(replaced);
         let home = self.home.path.clone();
         let log = Arc::new(Log::new(Arc::clone(&self.disk), home.clone(), &self.options, state));
         let shared = Arc::new(Shared {
@@ -403,7 +410,8 @@ struct Resumed {
     state: State,
     end: LogEnd,
     unsynced: Unsynced,
-    retiring: Vec<Retiring>,
+    /// The file whose records were copied.
+    replaced: Option<Retiring>,
 }
 
 impl Resumed {
@@ -412,7 +420,7 @@ impl Resumed {
         let mut state = State { segments: rows.iter().map(sealed).collect(), ..State::default() };
         let Some(Tail { end, records, entries, unsynced, replaced }) = tail else {
             let unsynced = Unsynced::default();
-            return Self { state, end: root.log, unsynced, retiring: Vec::new() };
+            return Self { state, end: root.log, unsynced, replaced: None };
         };
         let first = entries.first().expect("an open segment with bytes has a record").id;
         let segment = Arc::new(Segment::open(end.file, first, end.limit));
@@ -424,7 +432,7 @@ impl Resumed {
             state.chunks.push_back(Chunk { file: end.file, offset: HEADER_BYTES, bytes: records });
         }
         let generation = root.generation;
-        let retiring = replaced.map(|file| Retiring { file, generation }).into_iter().collect();
-        Self { state, end, unsynced, retiring }
+        let replaced = replaced.map(|file| Retiring { file, generation });
+        Self { state, end, unsynced, replaced }
     }
 }

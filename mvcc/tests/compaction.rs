@@ -17,6 +17,9 @@ use support::{DATA, chain, checkpoint, new_disk, open, position};
 
 const MUCH: HistoryLimit = HistoryLimit { bytes: u64::MAX, revisions: u64::MAX };
 
+const PUT: RecordKind = RecordKind::Put;
+const DELETE: RecordKind = RecordKind::Delete;
+
 struct Bench {
     disk: SimDisk,
     store: Store,
@@ -81,16 +84,12 @@ impl Bench {
     }
 
     fn cells(&mut self) -> u64 {
-        self.compact_nothing();
+        self.publish();
         checkpoint(&mut self.store).unwrap();
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let report = verify(&disk, Path::new(DATA)).unwrap();
         assert_eq!(report.damages, []);
         report.cells
-    }
-
-    fn compact_nothing(&mut self) {
-        self.publish();
     }
 }
 
@@ -137,8 +136,7 @@ fn a_watch_from_the_horizon_gets_the_deletion_that_happened_at_it() {
     let mut bench = some_history();
     bench.compact(6, 6);
     bench.sweep();
-    use RecordKind::{Delete, Put};
-    assert_eq!(bench.events(6), [(6, Delete), (7, Delete), (8, Put), (9, Put)]);
+    assert_eq!(bench.events(6), [(6, DELETE), (7, DELETE), (8, PUT), (9, PUT)]);
     let below =
         bench.store.snapshot().history(&KeyRange::everything(), Revision(5), MUCH, Access::Disk);
     assert!(matches!(below, Err(ReadError::Compacted { compacted: Revision(6) })));
@@ -212,7 +210,6 @@ fn the_sizes_follow_what_is_written_and_what_dies() {
 fn hash_and_digests_do_not_depend_on_layout_sweeps_or_restarts() {
     let mut one = some_history();
     let mut other = Bench::new();
-    other.store.prepare_checkpoint().unwrap();
     let options = Options { segment_first: 300, segment_max: 300, ..Options::tiny() };
     other.disk = new_disk(5);
     other.store = open(&other.disk, &options, 6).unwrap().0;
@@ -298,7 +295,7 @@ fn a_full_disk_is_fatal_and_names_what_failed() {
 fn pressure_grows_with_dirty_pages_and_a_checkpoint_takes_it_away() {
     let mut bench = Bench::new();
     assert!(!bench.store.checkpoint_due(u64::MAX, std::time::Duration::MAX), "nothing changed");
-    for n in 0..3000 {
+    for n in 0..6000 {
         bench.put(&format!("key{n}"), "v");
     }
     let pressure = bench.store.pressure();

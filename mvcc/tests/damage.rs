@@ -275,3 +275,80 @@ fn cutting_the_log_never_writes_into_a_file_that_was_linked_or_sealed() {
     assert!(!paths(&disk, "-0001").is_empty(), "the records moved to the next generation");
     assert_eq!(verify(&disk).damages, []);
 }
+
+/// A store whose log was cut: the newest root names the next generation of the open segment, the
+/// one before it the file that was cut.
+fn cut_and_checkpointed(seed: u64) -> SimDisk {
+    let disk = filled(seed);
+    let (mut store, _) = open(&disk, &Options::tiny(), seed + 1).unwrap();
+    put_some(&mut store, 600, 60);
+    drop(store);
+    let disk = disk.crash(CrashPolicy::KeepAll);
+    let (mut store, opening) = open(&disk, &Options::tiny(), seed + 2).unwrap();
+    assert_eq!(applied(opening.position), 600);
+    put_some(&mut store, 600, 5);
+    assert!(checkpoint(&mut store).unwrap());
+    assert_eq!(paths(&disk, "-0001").len(), 1, "{:?}", disk.files());
+    disk
+}
+
+#[test]
+fn the_file_that_was_cut_stays_for_as_long_as_the_root_before_names_it() {
+    let disk = cut_and_checkpointed(30);
+    // A clean restart keeps it, and going back to the root before works.
+    drop(open(&disk, &Options::tiny(), 33).unwrap());
+    let root = paths(&disk, "root")[0].0.clone();
+    let back = disk.fork();
+    for slot in 0..4 {
+        // Whichever slot is the newest: going back from it must lead to a store that opens.
+        let back = back.fork();
+        back.flip_bit(&root, slot * 4096 + 50, 1).unwrap();
+        let (store, opening) = open(&back, &Options::tiny(), 34).unwrap();
+        let answer = store.snapshot().range(&everything(None), Access::Disk).unwrap();
+        assert_eq!(answer.count, 300);
+        assert!(applied(opening.position) >= 600);
+    }
+    // Two checkpoints later nothing names it.
+    let (mut store, _) = open(&disk, &Options::tiny(), 35).unwrap();
+    for round in 0..2 {
+        put_some(&mut store, 605 + round, 1);
+        assert!(checkpoint(&mut store).unwrap());
+    }
+    let cut = paths(&disk, "-0001")[0].0.to_str().unwrap().replace("-0001", "-0000");
+    assert!(paths(&disk, &cut).is_empty(), "{:?}", disk.files());
+    assert_eq!(verify(&disk).damages, []);
+}
+
+#[test]
+fn a_root_whose_successor_was_lost_does_not_promise_the_root_before_it() {
+    let disk = filled(40);
+    let (mut store, _) = open(&disk, &Options::tiny(), 41).unwrap();
+    put_some(&mut store, 600, 10);
+    assert!(checkpoint(&mut store).unwrap());
+    drop(store);
+    let root = paths(&disk, "root")[0].0.clone();
+    disk.flip_bit(&root, 100, 1).unwrap();
+    let (store, opening) = open(&disk, &Options::tiny(), 42).unwrap();
+    assert_eq!((applied(opening.position), opening.second_position), (600, None));
+    assert!(opening.fell_back.is_some());
+    assert_eq!(store.durable().second_newest, None);
+}
+
+#[test]
+fn records_that_recovery_moved_are_durable_with_the_next_root_even_if_nothing_is_added() {
+    let disk = filled(50);
+    let (mut store, _) = open(&disk, &Options::tiny(), 51).unwrap();
+    put_some(&mut store, 600, 60);
+    drop(store);
+    let disk = disk.crash(CrashPolicy::KeepAll);
+    let (mut store, _) = open(&disk, &Options::tiny(), 52).unwrap();
+    store.begin(Index(600)).finish().unwrap();
+    store.publish(position(600), chain(600));
+    assert!(checkpoint(&mut store).unwrap());
+    drop(store);
+    let disk = disk.crash(CrashPolicy::LoseAll);
+    let (store, opening) = open(&disk, &Options::tiny(), 53).unwrap();
+    assert_eq!((applied(opening.position), opening.fell_back), (601, None));
+    assert_eq!(store.snapshot().range(&everything(None), Access::Disk).unwrap().count, 300);
+    assert_eq!(verify(&disk).damages, []);
+}

@@ -121,6 +121,11 @@ fn the_directory_form_is_restored_as_a_new_cluster_and_stays_as_it_is() {
     image.write_dir(&source.disk, dir).unwrap();
     assert!(image.write_dir(&source.disk, dir).is_err(), "a directory with something in it");
     let backup = ReceivedImage::open(&source.disk, dir).unwrap();
+    let files = |disk: &SimDisk| {
+        let all = disk.files().into_iter();
+        all.filter(|(path, _)| path.starts_with(dir)).collect::<Vec<_>>()
+    };
+    let before = files(&source.disk);
     // The restored store lies in the same file system and shares sealed files with the backup.
     let home = Path::new("/restored");
     source.disk.create_dir(home).unwrap();
@@ -138,6 +143,7 @@ fn the_directory_form_is_restored_as_a_new_cluster_and_stays_as_it_is() {
     }
     checkpoint(&mut store).unwrap();
     ReceivedImage::open(&source.disk, dir).expect("the backup did not change");
+    assert_eq!(files(&source.disk), before);
 }
 
 #[test]
@@ -203,4 +209,38 @@ fn a_crash_while_an_image_is_installed_leaves_the_old_store_or_the_new_one() {
     }
     println!("{old} times the old store, {new} times the new one");
     assert!(old > 10 && new >= 1);
+}
+
+#[test]
+fn an_image_keeps_its_files_while_it_lives() {
+    let mut source = source(40, 150);
+    source.go_on(41, 60);
+    // A crash cuts the log: the newest root names a file that the next one will not.
+    let Source { disk, script, .. } = source;
+    let disk = disk.crash(CrashPolicy::KeepAll);
+    let (store, opening) = open(&disk, &Options::tiny(), 42).unwrap();
+    let done = applied(opening.position);
+    assert_eq!(done, 150);
+    let mut source = Source { disk, store, script: script[..done].to_vec() };
+    let image = source.store.image().unwrap();
+    for round in 0..3 {
+        source.go_on(43 + round, 20);
+        assert!(checkpoint(&mut source.store).unwrap());
+    }
+    let bytes = stream(&image);
+    let other = new_disk(44);
+    let received = receive(&other, &bytes, &mut Prng::new(45)).unwrap();
+    install(&other, Path::new(DATA), &received, StoreId(46), Restart::SameCluster).unwrap();
+    let (store, _) = open(&other, &Options::tiny(), 47).unwrap();
+    source.model(150).check_all(&store.snapshot());
+    let named = |disk: &SimDisk| {
+        let logs =
+            disk.files().into_iter().filter(|(path, _)| path.to_str().unwrap().contains("log-"));
+        logs.count()
+    };
+    let held = named(&source.disk);
+    drop(image);
+    source.go_on(50, 1);
+    assert!(checkpoint(&mut source.store).unwrap());
+    assert_eq!(named(&source.disk), held - 1, "the file that was cut goes");
 }

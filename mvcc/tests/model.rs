@@ -154,9 +154,18 @@ fn run(seed: u64, steps: usize) {
     run.model.check_all(&snapshot);
 }
 
+/// `SEED=17 cargo test -p kstore-mvcc --test model` replays one, `SEEDS=5000` tries more.
+fn seeds(usual: u64) -> std::ops::Range<u64> {
+    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    match number("SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SEEDS").unwrap_or(usual),
+    }
+}
+
 #[test]
 fn a_random_run_answers_as_the_naive_model_does() {
-    for seed in 0..60 {
+    for seed in seeds(60) {
         run(seed, 600);
     }
 }

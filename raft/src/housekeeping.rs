@@ -73,10 +73,11 @@ async fn leadership(core: Arc<Core>) {
     while !core.has_ended() {
         let changed = core.engine.changed();
         let state = core.engine.state();
-        if let Some(fatal) = &state.fatal
-            && !core.stopping.load(Ordering::SeqCst)
-        {
-            core.end(fatal);
+        if let Some(fatal) = &state.fatal {
+            // A stop ends the engine, too, and tells so itself.
+            if !core.stopping.load(Ordering::SeqCst) {
+                core.end(fatal);
+            }
             return;
         }
         if state.leader.is_some() && state.leader != leader {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kstore_machine::command::{Command, Put};
+use kstore_host::Disk;
 use kstore_machine::lease;
 use kstore_mvcc::{Access, HistoryLimit, KeyRange, LeaseId, Revision};
 use kstore_raft::Member;
@@ -100,11 +101,11 @@ fn leases_are_there(cluster: &Cluster, number: u64) {
 /// With all members ended: their stores verify, and everything that clients saw fits together.
 pub(super) fn offline(cluster: &Cluster) {
     for number in cluster.numbers() {
-        let disk = cluster.disk(number);
-        match kstore_mvcc::verify(Arc::new(disk), Path::new("/data")) {
-            Ok(report) if report.damages().is_empty() => {}
+        let disk: Arc<dyn Disk> = Arc::new(cluster.disk(number));
+        match kstore_mvcc::verify(&disk, Path::new("/data")) {
+            Ok(report) if report.damages.is_empty() => {}
             Ok(report) => {
-                let damages = report.damages();
+                let damages = report.damages;
                 cluster.history.violate(format!("member {number} has damage: {damages:?}"));
             }
             Err(error) => {

@@ -43,6 +43,8 @@ pub(super) struct Cluster {
     numbers: Arc<BTreeMap<String, u64>>,
     nodes: BTreeMap<u64, Mutex<Node>>,
     counts: Mutex<BTreeMap<FaultClass, u64>>,
+    /// Set once the members are told to stop: then they may end.
+    ending: std::sync::atomic::AtomicBool,
 }
 
 fn url(number: u64) -> String {
@@ -86,6 +88,7 @@ impl Cluster {
             numbers: Arc::new(numbers),
             nodes: (1..=options.members).map(|n| (n, Mutex::new(node(n)))).collect(),
             counts: Mutex::default(),
+            ending: std::sync::atomic::AtomicBool::new(false),
         }
     }
 
@@ -279,6 +282,7 @@ impl Cluster {
 
     /// Ends the members cleanly, so that their stores can be verified.
     pub(super) async fn stop_all(&self) {
+        self.ending.store(true, std::sync::atomic::Ordering::SeqCst);
         for number in self.numbers() {
             let stopped = self.on(number, Duration::from_secs(30), |member| {
                 Box::pin(async move { member.stop().await })
@@ -329,7 +333,9 @@ impl Cluster {
         if status.role == Role::Leader {
             self.history.leader(number, status.term.0);
         }
-        if let Some(fatal) = status.fatal {
+        if let Some(fatal) = status.fatal
+            && !self.ending.load(std::sync::atomic::Ordering::SeqCst)
+        {
             self.history.violate(format!("member {number} ended by itself: {fatal}"));
         }
     }

@@ -34,6 +34,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, ConnectError, Request, Response, Status};
 
 use super::failure::{Exit, Failure};
+use super::output::{Json, complain};
 use super::settings::Settings;
 use super::tls;
 
@@ -114,6 +115,27 @@ impl Session {
         request: Q,
         rpc: impl AsyncFn(Wire, Q) -> Result<Response<A>, Status>,
     ) -> Result<A, Failure> {
+        let mut trouble = None;
+        let outcome = self.attempts(deadline, effect, request, rpc, &mut trouble).await;
+        if let (Err(failure), Some(trouble)) = (&outcome, trouble)
+            && *failure == Failure::late()
+        {
+            // Why the time was not enough; a log line, since no program waits for it.
+            let why = Json::whole([("level", "warn".into()), ("msg", trouble.as_str().into())]);
+            complain(&format!("{why}\n"));
+        }
+        outcome
+    }
+
+    /// Sends a request again and again. `trouble` is what the last attempt met with.
+    async fn attempts<Q: Clone, A>(
+        &self,
+        deadline: Deadline,
+        effect: Effect,
+        request: Q,
+        rpc: impl AsyncFn(Wire, Q) -> Result<Response<A>, Status>,
+        trouble: &mut Option<String>,
+    ) -> Result<A, Failure> {
         let mut logged_in_again = false;
         let mut tried = 0;
         // Bounded by the deadline; without one, by the user's patience.
@@ -133,6 +155,7 @@ impl Session {
             if !again && !never_sent(&status) {
                 return Err(status.into());
             }
+            *trouble = Some(format!("{}: {}", self.settings.endpoints[index], root_cause(&status)));
             self.preferred.store(index + 1, Ordering::Relaxed);
             tried += 1;
             if tried % self.wires.len() == 0 {
@@ -186,6 +209,10 @@ pub(crate) async fn within<T>(
 
 /// Whether no connection could be made, so that the server cannot have seen the request.
 fn never_sent(status: &Status) -> bool {
+    // The connection ended, as in a refused handshake, while the request waited for it.
+    if status.message() == "operation was canceled" && status.source().is_some() {
+        return true;
+    }
     let mut cause = status.source();
     while let Some(error) = cause {
         if error.is::<ConnectError>() {
@@ -194,6 +221,17 @@ fn never_sent(status: &Status) -> bool {
         cause = error.source();
     }
     false
+}
+
+/// What a status goes back to: the end of the chain tells most.
+fn root_cause(status: &Status) -> String {
+    let mut text = status.message().to_owned();
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        text = error.to_string();
+        cause = error.source();
+    }
+    text
 }
 
 /// Whether the connection broke, or the server says that it cannot serve at the moment: what only

@@ -31,8 +31,10 @@ pub(crate) fn secure(endpoint: Endpoint, files: &TlsFiles) -> Result<Endpoint, F
     }
     match (files.certificate.as_str(), files.key.as_str()) {
         ("", "") => {}
-        ("", _) | (_, "") => {
-            return Err(Failure::arguments("KeyFile and CertFile must both be present"));
+        (certificate, key) if certificate.is_empty() || key.is_empty() => {
+            return Err(Failure::arguments(format!(
+                "KeyFile and CertFile must both be present[key: {key}, cert: {certificate}]"
+            )));
         }
         (certificate, key) => {
             config = config.identity(Identity::from_pem(read(certificate)?, read(key)?));

@@ -54,6 +54,7 @@ pub(crate) fn serve(config: Config) -> Result<(), String> {
 }
 
 fn api_threads() -> usize {
+    if let Some(n) = std::env::var("KSTORE_API_THREADS").ok().and_then(|n| n.parse().ok()) { return n; }
     std::thread::available_parallelism().map_or(2, NonZero::get).clamp(2, 16)
 }
 

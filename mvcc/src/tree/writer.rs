@@ -125,6 +125,12 @@ impl PageWriter {
         }
     }
 
+    /// Where the appended pages end, durable or not.
+    pub(crate) fn end(&self) -> PagesEnd {
+        let active = self.active.as_ref().map(|active| (active.number, active.end()));
+        PagesEnd { next: self.next, last: active.or(self.synced.last) }
+    }
+
     /// Makes everything appended durable, and says where it ends.
     pub(crate) fn sync(&mut self) -> Result<PagesEnd, Fatal> {
         self.flush()?;

@@ -27,6 +27,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use kstore_host::Jobs;
 use kstore_mvcc::{Index, Term};
 use openraft::errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
@@ -355,6 +356,8 @@ impl<R: AsyncRuntime> Engine for OpenRaft<R> {
 
     fn changed(&self) -> BoxFuture<'static, ()> {
         let mut receiver = self.raft.server_metrics();
+        // A new receiver has seen nothing yet, so without this it would be ready at once, always.
+        drop(receiver.borrow_and_update());
         Box::pin(async move {
             // The sender is gone when the engine has ended: that is a change, too.
             let _ = receiver.changed().await;

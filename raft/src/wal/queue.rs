@@ -1,4 +1,4 @@
-//! What waits to be written, in the order in which it was handed in, and how groups are cut from it.
+//! What waits to be written, in the order in which it was handed in; groups are cut from it.
 //!
 //! ```text
 //!   append  append  committed  vote       one queue for everything,

@@ -22,7 +22,7 @@ use super::folder::Folder;
 use super::format::{BLOCK, GROUP_HEADER_BYTES, Record, align, seal_group};
 use super::places::SegmentFile;
 use super::queue::Batch;
-use super::{Fault, Shared};
+use super::{Fault, OnFlushed, Shared};
 
 /// A buffer above this size is given back after the group that needed it.
 const BUFFER_BYTES_KEPT: usize = 8 << 20;
@@ -209,19 +209,27 @@ impl Shared {
                 None => state.queue.take(self.options.group_bytes),
             }
         };
-        let callbacks = mem::take(&mut batch.callbacks);
-        self.write_group(&batch);
-        for callback in callbacks {
-            // An error of a group before this one is this one's, too: nothing after it counts.
-            let fault = self.state().fault.clone();
-            callback(fault.map_or(Ok(()), |fault| Err(fault.error())));
+        let mut callbacks = mem::take(&mut batch.callbacks);
+        if crate::planted::callback_before_sync() {
+            self.tell(mem::take(&mut callbacks));
         }
+        self.write_group(&batch);
+        self.tell(callbacks);
         if let Some(done) = batch.close {
             let fault = self.state().fault.clone();
             self.fail(Fault::closed());
             done(fault.map_or(Ok(()), |fault| Err(fault.error())));
         }
         self.continue_or_rest();
+    }
+
+    /// Tells those who waited how it went. An error of an earlier group is theirs, too: nothing
+    /// after it counts.
+    fn tell(&self, callbacks: Vec<OnFlushed>) {
+        for callback in callbacks {
+            let fault = self.state().fault.clone();
+            callback(fault.map_or(Ok(()), |fault| Err(fault.error())));
+        }
     }
 
     fn write_group(&self, batch: &Batch) {
