@@ -10,12 +10,11 @@ use hdrhistogram::Histogram;
 use kstore_host::os::OsClock;
 use kstore_host::{Clock, Random};
 use kstore_proto::etcdserverpb as etcd;
-use kstore_proto::etcdserverpb::kv_client::KvClient;
-use tokio::task::LocalSet;
-use tonic::Status;
-use tonic::transport::{Channel, Endpoint};
+use prost::Message;
+use tokio::task::JoinSet;
 
 use crate::Order;
+use crate::wire::{Connection, Failure};
 
 /// So many different values are made before the clock starts, and taken in turn.
 const VALUES: usize = 64;
@@ -54,7 +53,7 @@ pub(crate) struct Outcome {
     pub(crate) latencies: Histogram<u64>,
     pub(crate) failed: u64,
     /// The first failure.
-    pub(crate) failure: Option<Status>,
+    pub(crate) failure: Option<Failure>,
     /// Gets of keys that were not there.
     pub(crate) not_found: u64,
     /// From the first request to the last answer.
@@ -81,23 +80,32 @@ struct Progress {
     outcome: Outcome,
 }
 
+impl Work {
+    /// The method that is called, as a path.
+    fn path(self) -> &'static str {
+        match self {
+            Self::Put => "/etcdserverpb.KV/Put",
+            Self::Get => "/etcdserverpb.KV/Range",
+        }
+    }
+}
+
 /// A connection for each client; clients share connections, and these the endpoints, in turn.
-pub(crate) fn connect(plan: &Plan) -> Result<Vec<KvClient<Channel>>, String> {
+pub(crate) async fn connect(plan: &Plan) -> Result<Vec<Rc<Connection>>, String> {
     let mut connections = Vec::new();
     for url in plan.endpoints.iter().cycle().take(plan.connections as usize) {
-        let endpoint = Endpoint::from_shared(with_scheme(url));
-        let endpoint = endpoint.map_err(|e| format!("endpoint {url}: {e}"))?;
-        connections.push(KvClient::new(endpoint.connect_lazy()));
+        let connection = Connection::open(address(url), plan.work.path()).await;
+        connections.push(Rc::new(connection.map_err(|e| format!("connect to {url}: {e}"))?));
     }
     Ok(connections.iter().cycle().take(plan.clients as usize).cloned().collect())
 }
 
-fn with_scheme(url: &str) -> String {
-    if url.contains("://") { url.to_owned() } else { format!("http://{url}") }
+fn address(url: &str) -> &str {
+    url.strip_prefix("http://").unwrap_or(url)
 }
 
 /// Runs all operations of `plan`, and waits for their answers.
-pub(crate) async fn run(plan: &Plan, clients: &[KvClient<Channel>]) -> Result<Outcome, String> {
+pub(crate) async fn run(plan: &Plan, clients: &[Rc<Connection>]) -> Result<Outcome, String> {
     let latencies = Histogram::new_with_bounds(1, LATENCY_MAX_US, LATENCY_DIGITS);
     let latencies = latencies.map_err(|e| format!("make a histogram: {e}"))?;
     let outcome =
@@ -112,11 +120,13 @@ pub(crate) async fn run(plan: &Plan, clients: &[KvClient<Channel>]) -> Result<Ou
         progress: RefCell::new(Progress { begun: 0, total: plan.total, outcome }),
     });
     let began = shared.clock.monotonic();
-    let tasks = LocalSet::new();
+    let mut tasks = JoinSet::new();
     for client in clients {
-        tasks.spawn_local(one_client(Rc::clone(&shared), client.clone()));
+        tasks.spawn_local(one_client(Rc::clone(&shared), Rc::clone(client)));
     }
-    tasks.await;
+    while let Some(ended) = tasks.join_next().await {
+        ended.map_err(|e| format!("a client: {e}"))?;
+    }
     let took = shared.clock.monotonic().saturating_sub(began);
     let shared = Rc::into_inner(shared).expect("the tasks, which had the other references, ended");
     Ok(Outcome { took, ..shared.progress.into_inner().outcome })
@@ -135,28 +145,30 @@ fn values(plan: &Plan) -> Vec<Bytes> {
     (0..VALUES).map(value).collect()
 }
 
-async fn one_client(shared: Rc<Shared>, mut client: KvClient<Channel>) {
+async fn one_client(shared: Rc<Shared>, connection: Rc<Connection>) {
     while let Some(number) = shared.begin() {
         let key = shared.key(number);
         let began = shared.clock.monotonic();
         let answer = match shared.work {
-            Work::Put => put(&mut client, key, shared.value(number)).await,
-            Work::Get => get(&mut client, key).await,
+            Work::Put => put(&connection, key, shared.value(number)).await,
+            Work::Get => get(&connection, key).await,
         };
         shared.end(shared.clock.monotonic().saturating_sub(began), answer);
     }
 }
 
 /// Whether a key was found; a put always finds its own.
-async fn put(client: &mut KvClient<Channel>, key: Bytes, value: Bytes) -> Result<bool, Status> {
+async fn put(connection: &Connection, key: Bytes, value: Bytes) -> Result<bool, Failure> {
     let request = etcd::PutRequest { key, value, ..etcd::PutRequest::default() };
-    client.put(request).await.map(|_| true)
+    connection.call(&request).await.map(|_| true)
 }
 
 /// Whether the key was found.
-async fn get(client: &mut KvClient<Channel>, key: Bytes) -> Result<bool, Status> {
+async fn get(connection: &Connection, key: Bytes) -> Result<bool, Failure> {
     let request = etcd::RangeRequest { key, ..etcd::RangeRequest::default() };
-    client.range(request).await.map(|answer| !answer.get_ref().kvs.is_empty())
+    let answer = connection.call(&request).await?;
+    let answer = etcd::RangeResponse::decode(answer).map_err(|_| Failure::Garbled)?;
+    Ok(!answer.kvs.is_empty())
 }
 
 impl Shared {
@@ -170,7 +182,7 @@ impl Shared {
         Some(progress.begun - 1)
     }
 
-    fn end(&self, took: Duration, answer: Result<bool, Status>) {
+    fn end(&self, took: Duration, answer: Result<bool, Failure>) {
         let outcome = &mut self.progress.borrow_mut().outcome;
         match answer {
             Ok(found) => {
@@ -216,16 +228,20 @@ pub(crate) async fn ready(endpoints: &[String], within: Duration) -> Result<Dura
     const ASK_EVERY: Duration = Duration::from_millis(2);
     let clock = OsClock::start();
     let url = endpoints.first().ok_or("there must be an endpoint")?;
-    let endpoint = Endpoint::from_shared(with_scheme(url));
-    let endpoint = endpoint.map_err(|e| format!("endpoint {url}: {e}"))?;
-    let mut client = KvClient::new(endpoint.connect_lazy());
     loop {
-        let asked = get(&mut client, Bytes::from_static(b"ready")).await;
+        let asked = ask(url).await;
         let now = clock.monotonic();
         match asked {
-            Ok(_) => return Ok(now),
-            Err(status) if now > within => return Err(format!("{url} is not ready: {status}")),
+            Ok(()) => return Ok(now),
+            Err(why) if now > within => return Err(format!("{url} is not ready: {why}")),
             Err(_) => tokio::time::sleep(ASK_EVERY).await,
         }
     }
+}
+
+async fn ask(url: &str) -> Result<(), String> {
+    let connection = Connection::open(address(url), Work::Get.path()).await;
+    let connection = connection.map_err(|e| e.to_string())?;
+    let found = get(&connection, Bytes::from_static(b"ready")).await;
+    found.map(|_| ()).map_err(|e| e.to_string())
 }

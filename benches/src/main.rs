@@ -8,9 +8,8 @@
 //! ```
 //!
 //! What it measures is the server: all clients are tasks of one thread, values are made before the
-//! clock starts and shared afterwards, and a request allocates little more than its key. What it
-//! costs itself is printed with the rest, since on a small machine that time is taken from the
-//! server. With the servers' process ids it also prints what they spent.
+//! clock starts, and [`wire`] does no more than a unary call needs. What it costs itself is printed
+//! with the rest, since on a small machine that time is taken from the server. With the servers' process ids it also prints what they spent.
 //!
 //! Invariant: only operations that succeeded are counted, and one that failed fails the run.
 //!
@@ -20,6 +19,7 @@
 
 mod load;
 mod process;
+mod wire;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -28,6 +28,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use load::{Outcome, Plan, Work};
 use process::Spent;
+use tokio::task::LocalSet;
 
 /// Runs load against any server of etcd's API and prints figures, one a line.
 #[derive(Debug, Parser)]
@@ -100,7 +101,7 @@ fn main() -> ExitCode {
     // One thread: the clients need no locks, and leave the other processors to the server.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = runtime.map_err(|e| format!("start the runtime: {e}")).and_then(|runtime| {
-        runtime.block_on(async {
+        LocalSet::new().block_on(&runtime, async {
             match Arguments::parse().command {
                 Command::Put(load) => run(Work::Put, load).await,
                 Command::Get(load) => run(Work::Get, load).await,
@@ -122,6 +123,9 @@ fn main() -> ExitCode {
 }
 
 async fn run(work: Work, load: Load) -> Result<(), String> {
+    if load.key_bytes + load.value_bytes > wire::PAYLOAD_MAX {
+        return Err(format!("a key and a value are at most {} bytes", wire::PAYLOAD_MAX));
+    }
     let payload = load.total as f64 * (load.key_bytes + load.value_bytes) as f64;
     let mut plan = Plan {
         work,
@@ -134,7 +138,7 @@ async fn run(work: Work, load: Load) -> Result<(), String> {
         keys: load.keys.max(1),
         order: load.order,
     };
-    let clients = load::connect(&plan)?;
+    let clients = load::connect(&plan).await?;
     if plan.total > 0 {
         load::run(&plan, &clients).await?;
     }

@@ -1,5 +1,4 @@
 //! What the kernel counts for this process. For people who watch it; nothing rests on it.
-#![expect(clippy::disallowed_methods, reason = "the files of /proc are no files on a disk")]
 
 use std::fs;
 use std::time::Duration;

@@ -11,8 +11,8 @@
 //!
 //! | threads | what runs on them |
 //! |---|---|
-//! | `raft` (one) | the engine, its timers, the messages to peers |
-//! | `api` (as many as processors) | connections, requests, answers, messages from peers |
+//! | `raft` (one) | the engine, its timers, messages to and from peers |
+//! | `api` (as many as processors) | clients' connections, requests, answers |
 //! | `wal`, `apply`, `checkpoint` (lanes) | syncs of the log, commands, roots |
 //! | `job-*` (a bounded pool) | reads that are long or cold |
 //!

@@ -3,6 +3,8 @@
 //!
 //! `tests/compat/cli.sh` compares all commands with etcdctl; this needs nothing but cargo.
 
+#![allow(clippy::unwrap_used, reason = "what a test needs is there or the test has failed")]
+
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -20,7 +22,7 @@ impl Member {
     fn start(data_dir: &Path) -> Self {
         let (client, peer) = (free_address(), free_address());
         let client_url = format!("http://{client}");
-        let mut process = Command::new(KSTORE)
+        let process = Command::new(KSTORE)
             .arg("server")
             .arg(format!("--data-dir={}", data_dir.display()))
             .args([format!("--listen-client-urls={client_url}")])
@@ -31,12 +33,13 @@ impl Member {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let mut member = Self { process, endpoint: client };
+        let lines = BufReader::new(member.process.stderr.take().unwrap()).lines();
         let mut seen = Vec::new();
         for line in lines {
             let line = line.unwrap();
             if line.contains("ready to serve client requests") {
-                return Self { process, endpoint: client };
+                return member;
             }
             seen.push(line);
         }
@@ -44,8 +47,7 @@ impl Member {
     }
 
     fn run(&self, words: &[&str]) -> Output {
-        let mut command = Command::new(KSTORE);
-        command.args(words).arg("--endpoints").arg(&self.endpoint).output().unwrap()
+        Command::new(KSTORE).args(words).arg("--endpoints").arg(&self.endpoint).output().unwrap()
     }
 
     fn says(&self, words: &[&str]) -> String {

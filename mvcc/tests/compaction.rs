@@ -202,6 +202,7 @@ fn the_sizes_follow_what_is_written_and_what_dies() {
     assert!(swept.size_in_use() < full.size_in_use() / 2, "{}", swept.size_in_use());
     checkpoint(&mut bench.store).unwrap();
     let (store, _) = open(&bench.disk, &Options::tiny(), 2).unwrap();
+    assert!(!store.sweep_due(), "what was swept is known after a restart");
     let again = store.snapshot();
     assert!(again.size_in_use() < full.size_in_use(), "{} survives", again.size_in_use());
 }

@@ -124,11 +124,6 @@ impl Pending {
         }
     }
 
-    /// Whether the proposal with `sequence` still waits.
-    pub(crate) fn waits(&self, sequence: u64) -> bool {
-        self.lock().waiting.contains_key(&sequence)
-    }
-
     /// Answers everything whose deadline lies at or before `now`.
     pub(crate) fn expire(&self, now: Duration, answer: Unavailable) {
         let mut expired = Vec::new();

@@ -33,6 +33,7 @@ use crate::peer::{Caller, PeerNet};
 use crate::pending::Pending;
 use crate::tasks::tasks_of;
 use crate::types::MemberId;
+use crate::watch_stream::SharedHub;
 use crate::wal::{self, Wal, WalOptions};
 
 /// What a member is told at its start.
@@ -144,7 +145,7 @@ impl std::error::Error for StartError {}
 
 /// Everything on the disk, opened.
 struct Opened {
-    _lock: Box<dyn DirectoryLock>,
+    lock: Box<dyn DirectoryLock>,
     identity: Identity,
     home: Home,
     machine: kstore_machine::Machine,
@@ -166,73 +167,42 @@ pub async fn start<R: AsyncRuntime, N: PeerNet>(
     let opened = open(&options, &host, me)?;
     let timing = options.timing;
     let identity = opened.identity;
-    let view = opened.machine.store().reader().snapshot();
-    let applied_index = view.position().map(|position| position.index);
-    let hub = Hub::new(options.hub, view.revision().0, view.compacted().0);
-    let hub = Arc::new(Mutex::new(hub));
-    let pending = Arc::new(Pending::new());
-    let applied = Arc::new(Applied::new(applied_index));
-    let lessor = Arc::new(Lessor::new());
-    let origin = host.random.next_u64();
-    let listeners = Listeners {
-        pending: Arc::clone(&pending),
-        applied: Arc::clone(&applied),
-        hub: Arc::clone(&hub),
-        lessor: Arc::clone(&lessor),
-        clock: Arc::clone(&host.clock),
-        origin,
-    };
-    let lane = host.jobs.lane("apply");
+    let is_new = opened.wal.last().is_none() && opened.machine.applied().is_none();
+    let listeners = Listening::new(&options, &host, &opened);
+    let applier = applier_of(&host, opened.home, opened.machine, &opened.wal, &listeners)?;
+    let caller = Caller::new(identity.cluster, identity.member, Arc::new(net));
     let incoming = Incoming::new(
         Arc::clone(&host.disk),
         Arc::clone(&host.jobs),
         options.data_dir.join("incoming"),
     );
-    let applier = Applier::new(
-        lane,
-        opened.home,
-        opened.machine,
-        listeners,
-        Arc::clone(&host.random),
-        opened.wal.clone(),
-    );
-    let applier = Arc::new(applier.map_err(|e| StartError::Other(e.to_string()))?);
-    let caller = Caller::new(identity.cluster, identity.member, Arc::new(net));
-    let limits = Limits {
-        append: timing.election,
-        heartbeat: timing.election.mul_f64(0.3),
-        piece: timing.election * 10,
-    };
     let parts = Parts {
         member: identity.member,
         cluster_name: identity.cluster.to_string(),
         timing,
-        limits,
+        limits: limits_of(timing),
         wal: opened.wal.clone(),
         jobs: Arc::clone(&host.jobs),
         applier: Arc::clone(&applier),
         caller: caller.clone(),
         incoming: Arc::new(incoming),
     };
-    let is_new = opened.wal.last().is_none() && applied_index.is_none();
     let engine = engine::start::<R>(parts).await.map_err(StartError::Other)?;
     if is_new {
-        let members = first_members(&options);
-        engine.initialize(members).await.map_err(StartError::Other)?;
+        engine.initialize(first_members(&options)).await.map_err(StartError::Other)?;
     }
     let now = host.clock.monotonic();
-    let checkpointer =
-        Checkpointer::new(host.jobs.lane("checkpoint"), now, options.kept_entries);
+    let lane = host.jobs.lane("checkpoint");
     let core = Arc::new(Core {
         identity,
-        origin,
+        origin: listeners.origin,
         timing,
         engine: Arc::clone(&engine),
         applier,
-        pending,
-        applied,
-        hub,
-        lessor,
+        pending: listeners.pending,
+        applied: listeners.applied,
+        hub: listeners.hub,
+        lessor: listeners.lessor,
         barrier: Barrier::default(),
         caller,
         tasks: tasks_of::<R>(),
@@ -240,18 +210,72 @@ pub async fn start<R: AsyncRuntime, N: PeerNet>(
         random: host.random,
         jobs: host.jobs,
         wal: opened.wal,
-        checkpointer,
+        checkpointer: Checkpointer::new(lane, now, options.kept_entries),
         leader_changes: AtomicU64::new(0),
-        heard_leader: AtomicU64::new(0),
         stopping: AtomicBool::new(false),
         ending: Mutex::new(Ending::default()),
-        _lock: opened._lock,
+        _lock: opened.lock,
     });
     if engine.state().voters == [identity.member] {
         engine.elect().await;
     }
     housekeeping::spawn(&core, options.housekeeping);
     Ok(Member { core })
+}
+
+/// What the apply lane tells, shared with the member's handle.
+struct Listening {
+    pending: Arc<Pending>,
+    applied: Arc<Applied>,
+    hub: SharedHub,
+    lessor: Arc<Lessor>,
+    /// This run's number.
+    origin: u64,
+}
+
+impl Listening {
+    fn new(options: &StartOptions, host: &HostParts, opened: &Opened) -> Self {
+        let view = opened.machine.store().reader().snapshot();
+        let applied = view.position().map(|position| position.index);
+        let hub = Hub::new(options.hub, view.revision().0, view.compacted().0);
+        Self {
+            pending: Arc::new(Pending::new()),
+            applied: Arc::new(Applied::new(applied)),
+            hub: Arc::new(Mutex::new(hub)),
+            lessor: Arc::new(Lessor::new()),
+            origin: host.random.next_u64(),
+        }
+    }
+}
+
+fn applier_of(
+    host: &HostParts,
+    home: Home,
+    machine: kstore_machine::Machine,
+    wal: &Wal,
+    listening: &Listening,
+) -> Result<Arc<Applier>, StartError> {
+    let listeners = Listeners {
+        pending: Arc::clone(&listening.pending),
+        applied: Arc::clone(&listening.applied),
+        hub: Arc::clone(&listening.hub),
+        lessor: Arc::clone(&listening.lessor),
+        clock: Arc::clone(&host.clock),
+        origin: listening.origin,
+    };
+    let random = Arc::clone(&host.random);
+    let lane = host.jobs.lane("apply");
+    let applier = Applier::new(lane, home, machine, listeners, random, wal.clone());
+    applier.map(Arc::new).map_err(|e| StartError::Other(e.to_string()))
+}
+
+/// How long peers may take, from the timing flags.
+fn limits_of(timing: Timing) -> Limits {
+    Limits {
+        append: timing.election,
+        heartbeat: timing.election.mul_f64(0.3),
+        piece: timing.election * 10,
+    }
 }
 
 fn own_id(options: &StartOptions) -> Result<MemberId, StartError> {
@@ -306,6 +330,6 @@ fn open(options: &StartOptions, host: &HostParts, me: MemberId) -> Result<Opened
     if let Some(cut) = &recovered.cut {
         tracing::warn!(?cut, "the log ended in an unfinished write; cut it off");
     }
-    Ok(Opened { _lock: lock, identity, home, machine, wal })
+    Ok(Opened { lock, identity, home, machine, wal })
 }
 

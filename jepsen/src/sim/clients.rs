@@ -205,7 +205,7 @@ impl Client {
         self.write(member, Command::DeleteRange(delete), changes).await;
     }
 
-    async fn delete_range(&mut self, member: u64) {
+    async fn delete_range(&self, member: u64) {
         let delete = DeleteRange {
             key: Bytes::from_static(b"/registry/pods/key-00"),
             range_end: Bytes::from_static(b"/registry/pods/key-01"),

@@ -202,10 +202,6 @@ impl Cluster {
         self.node(number).member.clone()
     }
 
-    pub(super) fn is_up(&self, number: u64) -> bool {
-        self.node(number).is_up
-    }
-
     /// Runs an operation on a member, in its own life: when the member dies the operation dies
     /// with it. `None`: the member is down, died, or took longer than `limit`.
     pub(super) async fn on<T: Send + 'static>(

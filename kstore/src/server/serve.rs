@@ -54,7 +54,6 @@ pub(crate) fn serve(config: Config) -> Result<(), String> {
 }
 
 fn api_threads() -> usize {
-    if let Some(n) = std::env::var("KSTORE_API_THREADS").ok().and_then(|n| n.parse().ok()) { return n; }
     std::thread::available_parallelism().map_or(2, NonZero::get).clamp(2, 16)
 }
 
@@ -91,7 +90,7 @@ impl Machine {
 async fn run(config: Config, raft_runtime: &Runtime) -> Result<(), String> {
     let mut signals = Signals::open()?;
     let machine = Machine::open();
-    let sockets = Sockets::open(&config, &machine).await?;
+    let sockets = Sockets::open(&config, &machine, raft_runtime).await?;
     let net = TonicNet::new(client_tls(&config, &*machine.disk)?);
     let starting = raft_runtime.spawn(start(start_options(&config), host_parts(&machine), net));
     let member = tokio::select! {
@@ -108,7 +107,7 @@ async fn run(config: Config, raft_runtime: &Runtime) -> Result<(), String> {
     let (stop, stopping) = watch::channel(false);
     let mut tasks = JoinSet::new();
     let api = Api::new(member.clone(), config.settings.clone(), Arc::clone(&machine.syncs));
-    sockets.serve(api, &member, &stopping, &mut tasks);
+    sockets.serve(api, &member, &stopping, &mut tasks, raft_runtime);
     if let Some(compaction) = config.compaction {
         tokio::spawn(compactor::run(member.clone(), compaction));
     }
@@ -194,7 +193,11 @@ struct Sockets {
 }
 
 impl Sockets {
-    async fn open(config: &Config, machine: &Machine) -> Result<Self, String> {
+    async fn open(
+        config: &Config,
+        machine: &Machine,
+        raft_runtime: &Runtime,
+    ) -> Result<Self, String> {
         let tls = |files: Option<kstore_etcd_api::TlsFiles>| {
             let open =
                 |files| Tls::open(files, Arc::clone(&machine.disk), Arc::clone(&machine.clock));
@@ -202,10 +205,13 @@ impl Sockets {
         };
         let client_tls = tls(config.client_tls.clone())?;
         let peer_tls = tls(config.peer_tls.clone().map(|tls| tls.files))?;
+        // What the operating system says about the peers' sockets is heard by the threads that
+        // serve them, however busy the others are.
+        let peers = raft_runtime.spawn(listeners(config.listen_peer.clone(), peer_tls));
         Ok(Self {
-            clients: listeners(&config.listen_client, client_tls.as_ref()).await?,
-            peers: listeners(&config.listen_peer, peer_tls.as_ref()).await?,
-            metrics: listeners(&config.listen_metrics, client_tls.as_ref()).await?,
+            clients: listeners(config.listen_client.clone(), client_tls.clone()).await?,
+            peers: peers.await.map_err(|error| format!("listen for peers: {error}"))??,
+            metrics: listeners(config.listen_metrics.clone(), client_tls).await?,
         })
     }
 
@@ -215,22 +221,25 @@ impl Sockets {
         member: &Member,
         stop: &watch::Receiver<bool>,
         tasks: &mut JoinSet<()>,
+        raft_runtime: &Runtime,
     ) {
         let pulse = api.clone();
         tokio::spawn(async move { pulse.run().await });
         let clients = Serves::Clients(Arc::new(Door::new(api.clone())));
         let peers = Serves::Peers(Arc::new(PeerService::server(member.clone())));
         let pages = Serves::Pages(api);
-        let groups = [(self.clients, clients), (self.peers, peers), (self.metrics, pages)];
-        for (listeners, serves) in groups {
+        for (listeners, serves) in [(self.clients, clients), (self.metrics, pages)] {
             for listener in listeners {
                 tasks.spawn(listener.serve(serves.clone(), stop.clone()));
             }
         }
+        for listener in self.peers {
+            tasks.spawn_on(listener.serve(peers.clone(), stop.clone()), raft_runtime.handle());
+        }
     }
 }
 
-async fn listeners(urls: &[MemberUrl], tls: Option<&Arc<Tls>>) -> Result<Vec<Listener>, String> {
+async fn listeners(urls: Vec<MemberUrl>, tls: Option<Arc<Tls>>) -> Result<Vec<Listener>, String> {
     let mut listeners = Vec::new();
     for url in urls {
         let socket = TcpListener::bind(&url.address).await;
@@ -241,7 +250,7 @@ async fn listeners(urls: &[MemberUrl], tls: Option<&Arc<Tls>>) -> Result<Vec<Lis
             std::io::ErrorKind::PermissionDenied => format!("listen on {url}: permission denied"),
             _ => format!("listen on {url}: {error}"),
         })?;
-        listeners.push(Listener::new(socket, tls.filter(|_| url.tls).cloned()));
+        listeners.push(Listener::new(socket, tls.clone().filter(|_| url.tls)));
     }
     Ok(listeners)
 }

@@ -27,7 +27,6 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use kstore_host::Jobs;
 use kstore_mvcc::{Index, Term};
 use openraft::errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
@@ -85,7 +84,6 @@ pub(crate) struct EngineState {
     pub(crate) learners: Vec<MemberId>,
     pub(crate) addresses: BTreeMap<MemberId, PeerAddress>,
     pub(crate) purged: Option<Index>,
-    pub(crate) snapshot: Option<Index>,
     /// Why the engine ended, if it did.
     pub(crate) fatal: Option<String>,
 }
@@ -329,7 +327,6 @@ impl<R: AsyncRuntime> Engine for OpenRaft<R> {
             learners: membership.learner_ids().map(MemberId).collect(),
             addresses: membership.nodes().map(|(id, a)| (MemberId(*id), a.clone())).collect(),
             purged: metrics.purged.as_ref().map(|id| Index(id.index)),
-            snapshot: metrics.snapshot.as_ref().map(|id| Index(id.index)),
             fatal: metrics.running_state.as_ref().err().map(ToString::to_string),
         }
     }
