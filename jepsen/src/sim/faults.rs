@@ -66,7 +66,8 @@ impl Display for FaultClass {
     }
 }
 
-/// Starts the nemesis; it ends at `end`, with everything still broken that it broke last.
+/// Starts the nemesis; it strikes no more from `end` on, and leaves to the harness to heal what is
+/// broken then.
 pub(super) fn spawn(cluster: &Arc<Cluster>, seed: u64, end: Duration) {
     let mut prng = cluster.world.prng(seed ^ 0xfa17_0000);
     // Two thirds of the classes, so that their combinations differ from seed to seed.
@@ -88,6 +89,9 @@ impl Nemesis {
         while now() < end && !self.classes.is_empty() {
             let pause = self.prng.between(200, 2500);
             sleep(Duration::from_millis(pause)).await;
+            if now() >= end {
+                return;
+            }
             let class = self.classes[self.prng.index(self.classes.len())];
             self.cluster.count(class);
             self.strike(class).await;

@@ -104,10 +104,8 @@ async fn run(config: Config, raft_runtime: &Runtime) -> Result<(), String> {
         data_dir = %config.data_dir.display(),
         "member started"
     );
-    let (stop, stopping) = watch::channel(false);
-    let mut tasks = JoinSet::new();
     let api = Api::new(member.clone(), config.settings.clone(), Arc::clone(&machine.syncs));
-    sockets.serve(api, &member, &stopping, &mut tasks, raft_runtime);
+    let served = sockets.serve(api, &member, raft_runtime);
     if let Some(compaction) = config.compaction {
         tokio::spawn(compactor::run(member.clone(), compaction));
     }
@@ -117,14 +115,47 @@ async fn run(config: Config, raft_runtime: &Runtime) -> Result<(), String> {
         () = signals.stop() => {}
     }
     tracing::info!("stopping");
-    // Fails only if no listener is left to hear it.
-    let _nobody = stop.send(true);
-    while tasks.join_next().await.is_some() {}
-    if timeout(STOP_LIMIT, member.stop()).await.is_err() {
-        tracing::warn!("stopped before everything was put away; the next start replays the log");
-    }
+    served.stop(&member).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Listeners at work.
+struct Served {
+    clients: Group,
+    peers: Group,
+}
+
+/// Listeners that end together.
+struct Group {
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Group {
+    fn new() -> Self {
+        Self { stop: watch::Sender::new(false), tasks: JoinSet::new() }
+    }
+
+    async fn end(mut self) {
+        self.stop.send_replace(true);
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+impl Served {
+    /// Clients are sent away while the member hands leadership over and puts everything away.
+    /// Peers are served until that is done: whoever takes over needs this member's answers.
+    async fn stop(self, member: &Member) {
+        let stopped = timeout(STOP_LIMIT, member.stop());
+        let (stopped, ()) = tokio::join!(stopped, self.clients.end());
+        if stopped.is_err() {
+            tracing::warn!(
+                "stopped before everything was put away; the next start replays the log"
+            );
+        }
+        drop(self.peers);
+    }
 }
 
 async fn start(options: StartOptions, host: HostParts, net: TonicNet) -> Result<Member, String> {
@@ -215,27 +246,24 @@ impl Sockets {
         })
     }
 
-    fn serve(
-        self,
-        api: Api,
-        member: &Member,
-        stop: &watch::Receiver<bool>,
-        tasks: &mut JoinSet<()>,
-        raft_runtime: &Runtime,
-    ) {
+    fn serve(self, api: Api, member: &Member, raft_runtime: &Runtime) -> Served {
+        let mut served = Served { clients: Group::new(), peers: Group::new() };
         let pulse = api.clone();
         tokio::spawn(async move { pulse.run().await });
         let clients = Serves::Clients(Arc::new(Door::new(api.clone())));
         let peers = Serves::Peers(Arc::new(PeerService::server(member.clone())));
-        let pages = Serves::Pages(api);
-        for (listeners, serves) in [(self.clients, clients), (self.metrics, pages)] {
+        for (listeners, serves) in [(self.clients, clients), (self.metrics, Serves::Pages(api))] {
             for listener in listeners {
-                tasks.spawn(listener.serve(serves.clone(), stop.clone()));
+                let stop = served.clients.stop.subscribe();
+                served.clients.tasks.spawn(listener.serve(serves.clone(), stop));
             }
         }
         for listener in self.peers {
-            tasks.spawn_on(listener.serve(peers.clone(), stop.clone()), raft_runtime.handle());
+            let stop = served.peers.stop.subscribe();
+            let serving = listener.serve(peers.clone(), stop);
+            served.peers.tasks.spawn_on(serving, raft_runtime.handle());
         }
+        served
     }
 }
 

@@ -83,9 +83,11 @@ pub(super) fn after(position: Option<Position>) -> Index {
     position.map_or(Index(0), |position| Index(position.index.0 + 1))
 }
 
-/// The later of two places in the log, of which each may be missing.
+/// The later of two places in the log, of which each may be missing. Two places at one index are
+/// told apart by their terms, which matters only for a log that began above index 0.
 pub(super) fn later(one: Option<Position>, two: Option<Position>) -> Option<Position> {
-    if after(one) < after(two) { two } else { one }
+    let place = |position: Option<Position>| (after(position), position.map(|p| p.term));
+    if place(one) < place(two) { two } else { one }
 }
 
 #[cfg(test)]
