@@ -81,6 +81,9 @@ impl Lease for Api {
             response.ttl = times.remaining;
             response.granted_ttl = signed(times.granted);
             if request.keys {
+                // The times are the leader's; the keys must not be older than they are.
+                self.read_barrier().await?;
+                response.header = Some(self.header_now());
                 response.keys = self.lease_keys(lease).await?;
             }
         }

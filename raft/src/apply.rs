@@ -28,7 +28,7 @@ use kstore_machine::{
     lease,
 };
 use kstore_mvcc::{
-    Access, CheckpointDone, CheckpointJob, DurableRoots, LeaseId, Lineage, Options, Position, ReceivedImage,
+    Access, CheckpointDone, CheckpointJob, DurableRoots, ImageReceiver, LeaseId, Lineage, Options, Position, ReceivedImage,
     Restart, Snapshot, Store, StoreId, StoreIdentity,
 };
 use kstore_watch::Batch;
@@ -94,6 +94,9 @@ pub(crate) struct Listeners {
     /// This run's number: commands with it are answered here.
     pub(crate) origin: u64,
 }
+
+/// How many cells of the state tree are looked at for dead ones after each batch.
+const SWEEP_CELLS: u64 = 512;
 
 /// See the module.
 pub(crate) struct Applier {
@@ -166,6 +169,10 @@ impl State {
         }
         self.listeners.applied.advance(last.index);
         self.answer(results);
+        // A little of the tree's dead cells goes with each batch, so that none has to wait long.
+        if machine.store().sweep_due() {
+            machine.store_mut().sweep(SWEEP_CELLS).map_err(io::Error::other)?;
+        }
         Ok(())
     }
 
@@ -406,6 +413,20 @@ impl Applier {
         self.on_lane(move |state| state.pin_image(jobs)).await
     }
 
+    /// Receives an image that another store of this process holds.
+    pub(crate) async fn copy_image(&self, image: Arc<PinnedImage>) -> io::Result<ReceivedImage> {
+        self.on_lane(move |state| {
+            let (disk, dir) = (Arc::clone(&state.home.disk), state.home.data_dir.join("incoming"));
+            let mut receiver = ImageReceiver::begin(disk, &dir).map_err(io::Error::other)?;
+            let mut reader = image.image.reader();
+            while let Some(piece) = reader.next_piece().map_err(io::Error::other)? {
+                receiver.write(&piece).map_err(io::Error::other)?;
+            }
+            receiver.finish().map_err(io::Error::other)
+        })
+        .await
+    }
+
     /// Whether a checkpoint is due.
     pub(crate) async fn checkpoint_due(
         &self,
@@ -424,6 +445,17 @@ impl Applier {
     /// Takes note of a checkpoint that was written.
     pub(crate) async fn finish_checkpoint(&self, done: CheckpointDone) -> io::Result<DurableRoots> {
         self.on_lane(|state| state.finish_checkpoint(done)).await
+    }
+
+    /// Writes a checkpoint on the apply lane itself, when everything in the log is flushed: only
+    /// where nothing else is going on.
+    pub(crate) async fn checkpoint(&self) -> io::Result<()> {
+        self.on_lane(|state| {
+            let Some(job) = state.prepare_checkpoint()? else { return Ok(()) };
+            let done = job.run().map_err(io::Error::other)?;
+            state.finish_checkpoint(done).map(drop)
+        })
+        .await
     }
 
     /// The newest and second newest durable roots.

@@ -61,6 +61,9 @@ pub(crate) struct Core {
     pub(crate) wal: Wal,
     pub(crate) checkpointer: Checkpointer,
     pub(crate) leader_changes: AtomicU64,
+    /// When the leader was heard of last, by the clock's milliseconds; 0 for never. A follower's
+    /// engine goes on naming a leader that is gone, until there is another.
+    pub(crate) heard_leader: AtomicU64,
     /// Set once a stop was asked for.
     pub(crate) stopping: AtomicBool,
     pub(crate) ending: Mutex<Ending>,
@@ -332,6 +335,9 @@ impl Core {
         let Some(kind) = Kind::from_number(request.kind) else {
             return refuse(format!("message of unknown kind {}", request.kind));
         };
+        if matches!(kind, Kind::Append | Kind::ImagePiece) {
+            self.hear_of_leader(MemberId(request.from));
+        }
         let answer = match kind {
             Kind::Append | Kind::Vote | Kind::PreVote | Kind::Transfer | Kind::ImagePiece => {
                 self.engine.serve(kind, request.body).await
@@ -345,6 +351,21 @@ impl Core {
             Ok(body) => CallResponse { sequence, body, refusal: String::new() },
             Err(refusal) => refuse(refusal),
         }
+    }
+
+    /// A message came in that only a leader sends.
+    fn hear_of_leader(&self, from: MemberId) {
+        if self.engine.leader().is_some_and(|(leader, _)| leader == from) {
+            let now = u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX);
+            self.heard_leader.store(now.max(1), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the leader was heard of within an election timeout.
+    fn hears_leader(&self) -> bool {
+        let heard = self.heard_leader.load(Ordering::Relaxed);
+        let now = self.clock.monotonic();
+        heard > 0 && now.saturating_sub(Duration::from_millis(heard)) <= self.timing.election
     }
 
     async fn serve_propose(self: &Arc<Self>, body: Bytes) -> Result<Bytes, String> {
@@ -559,7 +580,7 @@ impl Member {
             Role::Leader => {
                 state.quorum_acknowledged.is_some_and(|age| age <= self.core.timing.lease())
             }
-            _ => state.leader.is_some(),
+            _ => state.leader.is_some() && self.core.hears_leader(),
         }
     }
 

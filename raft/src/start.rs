@@ -212,6 +212,7 @@ pub async fn start<R: AsyncRuntime, N: PeerNet>(
         wal: opened.wal,
         checkpointer: Checkpointer::new(lane, now, options.kept_entries),
         leader_changes: AtomicU64::new(0),
+        heard_leader: AtomicU64::new(0),
         stopping: AtomicBool::new(false),
         ending: Mutex::new(Ending::default()),
         _lock: opened.lock,

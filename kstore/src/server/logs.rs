@@ -31,8 +31,9 @@ pub(crate) fn level(name: &str) -> Result<LevelFilter, String> {
 /// Begins to write logs. Called once.
 pub(crate) fn start(logs: &Logs) {
     let json = logs.json.unwrap_or_else(|| !stderr().is_terminal());
-    // Libraries speak of their insides; only their worries are for people who run a member.
-    let libraries = logs.level.min(LevelFilter::WARN);
+    // Libraries speak of their insides; only what they cannot cope with is for people who run a
+    // member. (A peer that does not answer is no such thing.)
+    let libraries = logs.level.min(LevelFilter::ERROR);
     let ours = ["kstore", "kstore_etcd_api", "kstore_raft", "kstore_machine", "kstore_mvcc"];
     let targets = ours.map(|target| (target, logs.level));
     let filter = Targets::new().with_default(libraries).with_targets(targets);

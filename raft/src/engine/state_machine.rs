@@ -72,11 +72,20 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 pub(crate) struct StateMachine {
     applier: Arc<Applier>,
     jobs: Arc<dyn Jobs>,
+    /// Whether an image is made of a checkpoint written for it. A member has a checkpointer, which
+    /// asks for an image after each checkpoint; openraft's suite has none.
+    checkpoints: bool,
 }
 
 impl StateMachine {
     pub(crate) fn new(applier: Arc<Applier>, jobs: Arc<dyn Jobs>) -> Self {
-        Self { applier, jobs }
+        Self { applier, jobs, checkpoints: false }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn that_checkpoints(mut self) -> Self {
+        self.checkpoints = true;
+        self
     }
 
     /// The newest durable root as a snapshot.
@@ -150,11 +159,13 @@ impl<R: AsyncRuntime> RaftStateMachine<TypeConfig<R>> for StateMachine {
         meta: &SnapshotMetaOf<TypeConfig<R>>,
         snapshot: ImageSource,
     ) -> io::Result<()> {
-        let ImageSource::Received(received) = snapshot else {
-            return Err(io::Error::other("only a received image can be installed"));
+        let received = match snapshot {
+            ImageSource::Received(received) => {
+                let received = received.lock().unwrap_or_else(PoisonError::into_inner).take();
+                received.ok_or_else(|| io::Error::other("the image was installed before"))?
+            }
+            ImageSource::Pinned(image) => self.applier.copy_image(image).await?,
         };
-        let received = received.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let received = received.ok_or_else(|| io::Error::other("the image was installed before"))?;
         let position = meta.last_log_id.as_ref().map(position_of);
         self.applier.install(received, position).await
     }
@@ -172,6 +183,12 @@ impl<R: AsyncRuntime> RaftSnapshotBuilder<TypeConfig<R>> for StateMachine {
     type SnapshotData = ImageSource;
 
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<TypeConfig<R>, ImageSource>> {
+        let image = self.newest_image::<R>().await?;
+        // A start that finds a purged log and no root asks, too: the state becomes durable here.
+        if image.meta.last_log_id.is_some() && !self.checkpoints {
+            return Ok(image);
+        }
+        self.applier.checkpoint().await?;
         self.newest_image::<R>().await
     }
 }

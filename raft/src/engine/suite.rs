@@ -61,7 +61,7 @@ impl StoreBuilder<Config, LogStore, StateMachine> for Builder {
         let lane = jobs.lane("apply");
         let applier = Applier::new(lane, home, machine, listeners, random, wal.clone()).unwrap();
         let log = LogStore::new(wal, Arc::clone(&jobs));
-        Ok(((), log, StateMachine::new(Arc::new(applier), jobs)))
+        Ok(((), log, StateMachine::new(Arc::new(applier), jobs).that_checkpoints()))
     }
 }
 
