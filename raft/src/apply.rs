@@ -28,8 +28,8 @@ use kstore_machine::{
     lease,
 };
 use kstore_mvcc::{
-    Access, CheckpointDone, CheckpointJob, DurableRoots, ImageReceiver, LeaseId, Lineage, Options, Position, ReceivedImage,
-    Restart, Snapshot, Store, StoreId, StoreIdentity,
+    Access, CheckpointDone, CheckpointJob, DurableRoots, ImageReceiver, LeaseId, Lineage, Options,
+    Position, ReceivedImage, Restart, Snapshot, Store, StoreId, StoreIdentity,
 };
 use kstore_watch::Batch;
 use tokio::sync::oneshot;
@@ -316,8 +316,7 @@ pub(crate) fn random_u128(random: &dyn Random) -> u128 {
 /// Opens the newest store of a data directory and the machine on it.
 pub(crate) fn open_machine(home: &Home, random: &dyn Random) -> Result<Machine, String> {
     // A store's id tells the roots of one opening from those of another.
-    let identity =
-        StoreIdentity { lineage: home.lineage, store: StoreId(random_u128(random)) };
+    let identity = StoreIdentity { lineage: home.lineage, store: StoreId(random_u128(random)) };
     let (store, opening) =
         Store::open(Arc::clone(&home.disk), &home.data_dir, home.options.clone(), identity)
             .map_err(|e| e.to_string())?;
@@ -339,7 +338,8 @@ impl Applier {
     ) -> io::Result<Self> {
         let view = machine.store().reader().snapshot();
         // What was opened is a durable root.
-        let memberships = Memberships { durable: membership_at(&view)?, prepared: RootMembership::default() };
+        let memberships =
+            Memberships { durable: membership_at(&view)?, prepared: RootMembership::default() };
         let state = State {
             home,
             listeners,
@@ -396,7 +396,9 @@ impl Applier {
         position: Option<Position>,
     ) -> io::Result<()> {
         if received.info().position != position {
-            return Err(io::Error::other("the image is not of the entry that it was announced for"));
+            return Err(io::Error::other(
+                "the image is not of the entry that it was announced for",
+            ));
         }
         if let Some(position) = position {
             // From here on the store may be ahead of this member's own log.
@@ -474,7 +476,9 @@ impl Applier {
     pub(crate) fn leases(&self) -> Vec<(LeaseId, u64, u64)> {
         let leases = lease::all(&self.view(), Access::Disk).unwrap_or_default();
         let seconds = |n: i64| u64::try_from(n).unwrap_or(0);
-        let of = |lease: lease::Lease| (lease.id, seconds(lease.granted), seconds(lease.remaining.unwrap_or(lease.granted)));
+        let of = |lease: lease::Lease| {
+            (lease.id, seconds(lease.granted), seconds(lease.remaining.unwrap_or(lease.granted)))
+        };
         leases.into_iter().map(of).collect()
     }
 }

@@ -59,9 +59,8 @@ impl Identity {
         if crc32fast::hash(content).to_le_bytes() != checksum {
             return Err("identity is damaged: checksum mismatch".to_owned());
         }
-        let number = |at: usize| {
-            u64::from_le_bytes(content[at..at + 8].try_into().expect("eight bytes"))
-        };
+        let number =
+            |at: usize| u64::from_le_bytes(content[at..at + 8].try_into().expect("eight bytes"));
         let lineage = u128::from_le_bytes(content[24..40].try_into().expect("sixteen bytes"));
         Ok(Self { cluster: ClusterId(number(8)), member: MemberId(number(16)), lineage })
     }

@@ -56,12 +56,7 @@ impl Incoming {
     }
 
     /// Takes a piece; the length of what has come so far.
-    pub(crate) async fn take(
-        &self,
-        number: u64,
-        offset: u64,
-        bytes: Bytes,
-    ) -> Result<u64, String> {
+    pub(crate) async fn take(&self, number: u64, offset: u64, bytes: Bytes) -> Result<u64, String> {
         let transfer = self.fitting(number, offset)?;
         let (disk, dir) = (Arc::clone(&self.disk), self.dir.clone());
         let write = move || {

@@ -33,8 +33,8 @@ use crate::peer::{Caller, PeerNet};
 use crate::pending::Pending;
 use crate::tasks::tasks_of;
 use crate::types::MemberId;
-use crate::watch_stream::SharedHub;
 use crate::wal::{self, Wal, WalOptions};
+use crate::watch_stream::SharedHub;
 
 /// What a member is told at its start.
 #[derive(Debug, Clone)]
@@ -65,7 +65,12 @@ pub struct StartOptions {
 impl StartOptions {
     /// Production's bounds for a member of a cluster.
     #[must_use]
-    pub fn new(name: String, data_dir: PathBuf, cluster: Vec<InitialMember>, token: String) -> Self {
+    pub fn new(
+        name: String,
+        data_dir: PathBuf,
+        cluster: Vec<InitialMember>,
+        token: String,
+    ) -> Self {
         Self {
             name,
             data_dir,
@@ -333,4 +338,3 @@ fn open(options: &StartOptions, host: &HostParts, me: MemberId) -> Result<Opened
     }
     Ok(Opened { lock, identity, home, machine, wal })
 }
-

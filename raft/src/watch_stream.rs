@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use kstore_host::Jobs;
 use crate::event::Event;
+use kstore_host::Jobs;
 use kstore_mvcc::{Access, HistoryLimit, KeyRange, RangeEnd, ReadError, Revision, Snapshot};
 use kstore_watch::{
     Answer, History, HistoryError, Hub, Keys, KeysEnd, Next, Page, Question, Start, StreamId,
@@ -78,11 +78,7 @@ impl WatchStream {
     /// Begins to watch `range` from revision `from` on (it may lie in the future), or from now on.
     /// Poll the stream afterwards: the waker of an earlier poll is not woken for this. `None` when
     /// the range is empty.
-    pub fn subscribe(
-        &mut self,
-        range: KeyRange,
-        from: Option<Revision>,
-    ) -> Option<SubscriptionId> {
+    pub fn subscribe(&mut self, range: KeyRange, from: Option<Revision>) -> Option<SubscriptionId> {
         let end = match range.end {
             RangeEnd::Single => return self.subscribe_keys(Keys::single(range.start), from),
             RangeEnd::Before(end) => KeysEnd::Before(end),

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kstore_machine::command::{Command, Put};
 use kstore_host::Disk;
+use kstore_machine::command::{Command, Put};
 use kstore_machine::lease;
 use kstore_mvcc::{Access, HistoryLimit, KeyRange, LeaseId, Revision};
 use kstore_raft::Member;
@@ -70,7 +70,9 @@ fn same_history(cluster: &Cluster, number: u64) {
                 from = page.next.0;
             }
             Err(error) => {
-                cluster.history.violate(format!("member {number} has no history at {from}: {error}"));
+                cluster
+                    .history
+                    .violate(format!("member {number} has no history at {from}: {error}"));
                 return;
             }
         }
@@ -83,7 +85,9 @@ fn same_history(cluster: &Cluster, number: u64) {
         || expected.iter().zip(&found).any(|(expected, found)| **expected != *found);
     drop(seen);
     if differs {
-        cluster.history.violate(format!("member {number} tells another history than was witnessed"));
+        cluster
+            .history
+            .violate(format!("member {number} tells another history than was witnessed"));
     }
 }
 

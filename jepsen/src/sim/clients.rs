@@ -156,9 +156,10 @@ impl Client {
 
     async fn compare_and_swap(&mut self, member: u64) {
         let (key, value) = (self.key(), self.value(60));
-        let known = self.cluster.member(member).and_then(|m| {
-            m.snapshot().get(&key, None, Access::Disk).ok().flatten()
-        });
+        let known = self
+            .cluster
+            .member(member)
+            .and_then(|m| m.snapshot().get(&key, None, Access::Disk).ok().flatten());
         let number = known.map_or(0, |kv| kv.modified.revision.0);
         let compare = Compare {
             key: key.clone(),

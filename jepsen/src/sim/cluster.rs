@@ -141,11 +141,8 @@ impl Cluster {
             jobs: Arc::new(jobs),
         };
         drop(node);
-        let net = SimPeerNet {
-            net: self.net.clone(),
-            from: number,
-            numbers: Arc::clone(&self.numbers),
-        };
+        let net =
+            SimPeerNet { net: self.net.clone(), from: number, numbers: Arc::clone(&self.numbers) };
         let options = self.options(number);
         let cluster = Arc::clone(self);
         self.world.spawn_on(number, async move {
@@ -265,8 +262,13 @@ impl Cluster {
                     let s = member.status();
                     format!(
                         "{number}: {:?} term {} leader {:?} last {:?} committed {:?} applied {:?} fatal {:?}; ",
-                        s.role, s.term.0, s.leader, s.last_index, s.committed_index,
-                        s.applied_index, s.fatal
+                        s.role,
+                        s.term.0,
+                        s.leader,
+                        s.last_index,
+                        s.committed_index,
+                        s.applied_index,
+                        s.fatal
                     )
                 }
             };
@@ -303,12 +305,12 @@ impl Cluster {
                 return;
             }
             let limit = HistoryLimit { bytes: 1 << 20, revisions: 1000 };
-            let page =
-                view.history(&KeyRange::everything(), Revision(from), limit, Access::Disk);
+            let page = view.history(&KeyRange::everything(), Revision(from), limit, Access::Disk);
             let page = match page {
                 Ok(page) => page,
                 Err(error) => {
-                    self.history.violate(format!("member {number} lost history at {from}: {error}"));
+                    self.history
+                        .violate(format!("member {number} lost history at {from}: {error}"));
                     return;
                 }
             };

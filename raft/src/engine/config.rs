@@ -107,7 +107,9 @@ mod tests {
 
     #[test]
     fn the_flags_of_etcd_make_valid_settings() {
-        for (heartbeat, election) in [(100, 1000), (10, 50), (29, 271), (500, 5000), (10_000, 50_000)] {
+        for (heartbeat, election) in
+            [(100, 1000), (10, 50), (29, 271), (500, 5000), (10_000, 50_000)]
+        {
             let timing = Timing {
                 heartbeat: Duration::from_millis(heartbeat),
                 election: Duration::from_millis(election),
@@ -118,10 +120,8 @@ mod tests {
 
     #[test]
     fn an_election_timeout_below_five_heartbeats_is_refused() {
-        let timing = Timing {
-            heartbeat: Duration::from_millis(100),
-            election: Duration::from_millis(499),
-        };
+        let timing =
+            Timing { heartbeat: Duration::from_millis(100), election: Duration::from_millis(499) };
         assert!(timing.check().unwrap_err().contains("5 times"));
     }
 }

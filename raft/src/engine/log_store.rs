@@ -57,7 +57,8 @@ impl LogStore {
                     drop(sender.send(wal.read(start, end, max_bytes, Access::Disk)));
                 };
                 self.jobs.run(Box::new(read)).map_err(io::Error::other)?;
-                let answer = receiver.await.map_err(|_| io::Error::other("read job was dropped"))?;
+                let answer =
+                    receiver.await.map_err(|_| io::Error::other("read job was dropped"))?;
                 answer.map_err(io::Error::other)?
             }
             Err(error) => return Err(io::Error::other(error)),
@@ -145,11 +146,7 @@ impl<R: AsyncRuntime> RaftLogStorage<TypeConfig<R>> for LogStore {
         Ok(self.wal.committed().map(log_id_at))
     }
 
-    async fn append<I>(
-        &mut self,
-        entries: I,
-        callback: IOFlushed<TypeConfig<R>>,
-    ) -> io::Result<()>
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig<R>>) -> io::Result<()>
     where
         I: IntoIterator<Item = Entry> + Send,
         I::IntoIter: Send,

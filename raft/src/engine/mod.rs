@@ -39,8 +39,8 @@ pub(crate) use codec::COMMAND;
 use codec::decode_stored_membership;
 pub use config::Timing;
 pub(crate) use network::Limits;
-use state_machine::{ImageSource, StateMachine};
 pub(crate) use state_machine::MembershipEntry;
+use state_machine::{ImageSource, StateMachine};
 pub use types::PeerAddress;
 use types::{Completion, Proposal, TypeConfig};
 use wire::{Append, Appended, Ballot, Balloted, ImagePiece, Transfer, Transferred};
@@ -101,10 +101,7 @@ pub(crate) trait Engine: Send + Sync {
     fn serve(&self, kind: Kind, body: Bytes) -> BoxFuture<'_, Result<Bytes, String>>;
 
     /// Makes the first membership of a cluster. Every first member calls it with the same one.
-    fn initialize(
-        &self,
-        members: BTreeMap<u64, PeerAddress>,
-    ) -> BoxFuture<'_, Result<(), String>>;
+    fn initialize(&self, members: BTreeMap<u64, PeerAddress>) -> BoxFuture<'_, Result<(), String>>;
 
     /// Stands for election at once.
     fn elect(&self) -> BoxFuture<'_, ()>;
@@ -281,10 +278,7 @@ impl<R: AsyncRuntime> Engine for OpenRaft<R> {
         Box::pin(self.serve_kind(kind, body))
     }
 
-    fn initialize(
-        &self,
-        members: BTreeMap<u64, PeerAddress>,
-    ) -> BoxFuture<'_, Result<(), String>> {
+    fn initialize(&self, members: BTreeMap<u64, PeerAddress>) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move { self.raft.initialize(members).await.map_err(|e| e.to_string()) })
     }
 
@@ -369,4 +363,3 @@ impl<R: AsyncRuntime> Engine for OpenRaft<R> {
 fn matching(entry: (&u64, &Option<types::LogId>)) -> (MemberId, Option<Index>) {
     (MemberId(*entry.0), entry.1.as_ref().map(|id| Index(id.index)))
 }
-

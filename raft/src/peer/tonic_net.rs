@@ -170,10 +170,7 @@ impl PeerService {
 
 #[tonic::async_trait]
 impl Peer for PeerService {
-    async fn call(
-        &self,
-        request: Request<CallRequest>,
-    ) -> Result<Response<CallResponse>, Status> {
+    async fn call(&self, request: Request<CallRequest>) -> Result<Response<CallResponse>, Status> {
         Ok(Response::new(self.member.serve_peer(request.into_inner()).await))
     }
 
