@@ -2,6 +2,9 @@
 
 use std::fs;
 
+/// Linux tells processes' time in hundredths of a second, however its own clock ticks (USER_HZ).
+const TICKS_PER_SECOND: f64 = 100.0;
+
 /// What some processes have spent between them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Spent {
@@ -49,7 +52,7 @@ fn of(process: &str) -> Result<Spent, String> {
     let ticks = cpu_ticks(&file("stat")?);
     let ticks = ticks.ok_or_else(|| format!("/proc/{process}/stat is in another form"))?;
     Ok(Spent {
-        cpu_seconds: ticks as f64 / rustix::param::clock_ticks_per_second() as f64,
+        cpu_seconds: ticks as f64 / TICKS_PER_SECOND,
         written: field(&file("io")?, "write_bytes:"),
         resident: field(&file("status")?, "VmRSS:") * 1024,
     })

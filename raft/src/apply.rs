@@ -132,6 +132,14 @@ struct RootMembership {
     encoded: Option<Bytes>,
 }
 
+/// What a batch did, ready to be shown.
+struct Ready {
+    snapshot: Snapshot,
+    batches: Vec<EventBatch>,
+    last: Position,
+    results: Vec<(Position, AppliedEntry)>,
+}
+
 fn ended() -> io::Error {
     io::Error::other("the apply lane has ended")
 }
@@ -149,7 +157,8 @@ impl State {
         self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn apply(&self, batch: Vec<EntryToApply>) -> io::Result<()> {
+    /// Applies a batch. Nothing of it shows before [`Self::release`].
+    fn apply(&self, batch: Vec<EntryToApply>) -> io::Result<Option<Ready>> {
         let mut machine = self.machine();
         let machine = machine.as_mut().ok_or_else(ended)?;
         let mut results = Vec::with_capacity(batch.len());
@@ -157,23 +166,22 @@ impl State {
             let result = self.apply_one(machine, &entry).map_err(io::Error::other)?;
             results.push((entry.position, result));
         }
-        let Some((last, _)) = results.last() else { return Ok(()) };
+        let Some((last, _)) = results.last() else { return Ok(None) };
         let last = *last;
         let Published { snapshot, batches } = machine.publish();
-        if crate::planted::event_before_publish() {
-            self.tell_hub(batches);
-            self.publish_view(snapshot);
-        } else {
-            self.publish_view(snapshot);
-            self.tell_hub(batches);
-        }
-        self.listeners.applied.advance(last.index);
-        self.answer(results);
         // A little of the tree's dead cells goes with each batch, so that none has to wait long.
         if machine.store().sweep_due() {
             machine.store_mut().sweep(SWEEP_CELLS).map_err(io::Error::other)?;
         }
-        Ok(())
+        Ok(Some(Ready { snapshot, batches, last, results }))
+    }
+
+    /// Shows what a batch did: the view first, then everything that tells of it.
+    fn release(&self, ready: Ready) {
+        self.publish_view(ready.snapshot);
+        self.tell_hub(ready.batches);
+        self.listeners.applied.advance(ready.last.index);
+        self.answer(ready.results);
     }
 
     fn apply_one(
@@ -377,7 +385,36 @@ impl Applier {
 
     /// Applies committed entries and publishes what they made.
     pub(crate) async fn apply(&self, batch: Vec<EntryToApply>) -> io::Result<()> {
-        self.on_lane(move |state| state.apply(batch)).await
+        if crate::planted::event_before_publish() {
+            return self.apply_telling_first(batch).await;
+        }
+        self.on_lane(move |state| {
+            if let Some(ready) = state.apply(batch)? {
+                state.release(ready);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// The planted bug: events leave one job of the lane before their view is published.
+    async fn apply_telling_first(&self, batch: Vec<EntryToApply>) -> io::Result<()> {
+        let ready = self
+            .on_lane(move |state| {
+                let mut ready = state.apply(batch)?;
+                if let Some(ready) = &mut ready {
+                    state.tell_hub(std::mem::take(&mut ready.batches));
+                }
+                Ok(ready)
+            })
+            .await?;
+        self.on_lane(move |state| {
+            if let Some(ready) = ready {
+                state.release(ready);
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// The last applied entry, and the newest membership as the engine encoded it.

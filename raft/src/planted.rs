@@ -21,8 +21,25 @@ mod switch {
 
     static PLANTED: AtomicU8 = AtomicU8::new(0);
 
+    impl Bug {
+        /// The bug of this name.
+        #[must_use]
+        pub fn from_name(name: &str) -> Option<Self> {
+            Some(match name {
+                "leader-restore" => Self::LeaderRestore,
+                "callback-before-sync" => Self::CallbackBeforeSync,
+                "root-before-pages" => Self::RootBeforePages,
+                "event-before-publish" => Self::EventBeforePublish,
+                _ => return None,
+            })
+        }
+    }
+
     /// Plants a bug in every member of this process from now on.
     pub fn plant(bug: Bug) {
+        if bug == Bug::RootBeforePages {
+            kstore_mvcc::planted::plant_root_before_pages();
+        }
         PLANTED.store(bug as u8, Ordering::SeqCst);
     }
 

@@ -1,5 +1,5 @@
 //! Runs seeds of the simulator: `sim --seeds 20`, or `sim --seed 7` to replay one.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
+#![expect(clippy::print_stdout, reason = "a program for a terminal")]
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
     #[cfg(feature = "planted")]
     if let Some(name) = &arguments.plant {
         let Some(bug) = kstore_raft::planted::Bug::from_name(name) else {
-            eprintln!("no such bug: {name}");
+            println!("no such bug: {name}");
             return ExitCode::from(2);
         };
         kstore_raft::planted::plant(bug);
