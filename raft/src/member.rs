@@ -22,9 +22,9 @@ use crate::engine::{COMMAND, Engine, EngineState, PeerAddress, Refused, Timing};
 use crate::forward::{self, Verdict};
 use crate::identity::Identity;
 use crate::image::ImageStream;
-use crate::lessor::{Lessor, Renewal};
+use crate::lessor::Lessor;
 use crate::outcome::Outcome;
-use crate::peer::{self, Caller, Channel, Kind, PeerError};
+use crate::peer::{Caller, Channel, Kind, PeerError};
 use crate::pending::{Answer, Pending};
 use crate::tasks::{BoxFuture, Tasks, within};
 use crate::types::{
@@ -85,7 +85,7 @@ impl std::fmt::Debug for Member {
 }
 
 /// How long to wait before asking again for a leader that was not there.
-const RETRY: Duration = Duration::from_millis(10);
+pub(crate) const RETRY: Duration = Duration::from_millis(10);
 
 impl Core {
     /// How long a request may take in all: etcd's rule.
@@ -198,7 +198,7 @@ impl Core {
     }
 
     /// Asks the leader, if it is another member.
-    async fn ask_leader<M: Message + Default>(
+    pub(crate) async fn ask_leader<M: Message + Default>(
         &self,
         kind: Kind,
         body: Bytes,
@@ -252,182 +252,6 @@ impl Core {
             }
             _ => Err(Refused::NotLeader),
         }
-    }
-
-    /// Renews a lease or tells what it has left; this member must lead.
-    async fn lease_here(
-        &self,
-        id: LeaseId,
-        ask: fn(&Lessor, LeaseId, Duration) -> Renewal,
-    ) -> Result<Option<LeaseTimes>, Refused> {
-        let state = self.engine.state();
-        if state.role != Role::Leader {
-            return Err(Refused::NotLeader);
-        }
-        if state.quorum_acknowledged.is_none_or(|age| age > self.timing.lease())
-            && state.voters.len() > 1
-        {
-            return Err(Refused::NoQuorum);
-        }
-        match ask(&self.lessor, id, self.clock.monotonic()) {
-            Renewal::Known(times) => return Ok(Some(times)),
-            Renewal::NotLeading => return Err(Refused::NotLeader),
-            Renewal::Unknown => {}
-        }
-        // Its grant may be committed and not applied here yet.
-        if let Some(committed) = state.committed {
-            let reached = self.applied.reached(committed);
-            let reached = within(&*self.tasks, self.timing.election, reached).await;
-            if !matches!(reached, Some(Ok(()))) {
-                return Err(Refused::NoQuorum);
-            }
-        }
-        match ask(&self.lessor, id, self.clock.monotonic()) {
-            Renewal::Known(times) => Ok(Some(times)),
-            Renewal::NotLeading => Err(Refused::NotLeader),
-            Renewal::Unknown => Ok(None),
-        }
-    }
-
-    /// Asks the leader about a lease until it answers or the time is over.
-    async fn lease_anywhere(
-        self: &Arc<Self>,
-        id: LeaseId,
-        kind: Kind,
-        ask: fn(&Lessor, LeaseId, Duration) -> Renewal,
-    ) -> Result<Option<LeaseTimes>, Unavailable> {
-        let deadline = self.clock.monotonic() + self.request_limit();
-        loop {
-            if self.has_ended() {
-                return Err(Unavailable::Stopped);
-            }
-            match self.lease_here(id, ask).await {
-                Ok(times) => return Ok(times),
-                Err(Refused::Stopped) => return Err(Unavailable::Stopped),
-                Err(_) => {}
-            }
-            let body = forward::LeaseQuestion { lease: id.0 }.encode_to_vec().into();
-            let answer =
-                self.ask_leader::<forward::LeaseAnswer>(kind, body, self.timing.election).await;
-            if let Ok(answer) = answer
-                && answer.verdict() == Verdict::Accepted
-            {
-                let times = LeaseTimes { granted: answer.granted, remaining: answer.remaining };
-                return Ok(answer.found.then_some(times));
-            }
-            if self.clock.monotonic() + RETRY >= deadline {
-                return Err(Unavailable::TimedOut);
-            }
-            self.tasks.sleep(RETRY).await;
-        }
-    }
-
-    /// Answers a peer.
-    pub(crate) async fn serve(self: &Arc<Self>, request: CallRequest) -> CallResponse {
-        let sequence = request.sequence;
-        let refuse = |refusal: String| CallResponse { sequence, body: Bytes::new(), refusal };
-        if let Some(refusal) = peer::refusal(self.identity.cluster, self.member(), &request) {
-            return refuse(refusal);
-        }
-        if self.has_ended() {
-            return refuse("member has stopped".to_owned());
-        }
-        let Some(kind) = Kind::from_number(request.kind) else {
-            return refuse(format!("message of unknown kind {}", request.kind));
-        };
-        if matches!(kind, Kind::Append | Kind::ImagePiece) {
-            self.hear_of_leader(MemberId(request.from));
-        }
-        let answer = match kind {
-            Kind::Append | Kind::Vote | Kind::PreVote | Kind::Transfer | Kind::ImagePiece => {
-                self.engine.serve(kind, request.body).await
-            }
-            Kind::Propose => self.serve_propose(request.body).await,
-            Kind::ReadIndex => Ok(self.serve_read_index().await),
-            Kind::KeepAlive => self.serve_lease(request.body, Lessor::renew).await,
-            Kind::LeaseTimes => self.serve_lease(request.body, Lessor::times).await,
-        };
-        match answer {
-            Ok(body) => CallResponse { sequence, body, refusal: String::new() },
-            Err(refusal) => refuse(refusal),
-        }
-    }
-
-    /// A message came in that only a leader sends.
-    fn hear_of_leader(&self, from: MemberId) {
-        if self.engine.leader().is_some_and(|(leader, _)| leader == from) {
-            let now = u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX);
-            self.heard_leader.store(now.max(1), Ordering::Relaxed);
-        }
-    }
-
-    /// Whether the leader was heard of within an election timeout.
-    fn hears_leader(&self) -> bool {
-        let heard = self.heard_leader.load(Ordering::Relaxed);
-        let now = self.clock.monotonic();
-        heard > 0 && now.saturating_sub(Duration::from_millis(heard)) <= self.timing.election
-    }
-
-    async fn serve_propose(self: &Arc<Self>, body: Bytes) -> Result<Bytes, String> {
-        let request = forward::Propose::decode(body).map_err(|e| e.to_string())?;
-        if request.payload.first() != Some(&COMMAND) {
-            return Err("a proposal that is no command".to_owned());
-        }
-        // Refusals after the hand-over are told here, too: the answer waits until the entry is
-        // appended for good or refused, so that the asking member never repeats what may come.
-        let (sender, refused) = oneshot::channel();
-        let on_refused = Box::new(move |refused| {
-            let _ = sender.send(refused);
-        });
-        let verdict = if self.engine.leads().is_none() {
-            Verdict::NotLeader
-        } else {
-            match self.engine.propose(request.payload, on_refused).await {
-                Err(Refused::NotLeader) => Verdict::NotLeader,
-                Err(_) => Verdict::NoQuorum,
-                // The sender goes away unused once the entry is applied.
-                Ok(()) => match refused.await {
-                    Ok(Refused::NotLeader) => Verdict::NotLeader,
-                    Ok(Refused::NoQuorum) => Verdict::NoQuorum,
-                    Ok(Refused::Unknown | Refused::Stopped) => Verdict::Unknown,
-                    Err(_) => Verdict::Accepted,
-                },
-            }
-        };
-        Ok(forward::Proposed { verdict: verdict.into() }.encode_to_vec().into())
-    }
-
-    async fn serve_read_index(self: &Arc<Self>) -> Bytes {
-        let answer = match self.engine.leads() {
-            None => (Verdict::NotLeader, 0),
-            Some(_) => match self.engine.read_index().await {
-                Ok(index) => (Verdict::Accepted, index.0),
-                Err(Refused::NotLeader) => (Verdict::NotLeader, 0),
-                Err(_) => (Verdict::NoQuorum, 0),
-            },
-        };
-        let answer = forward::ReadIndexAnswer { verdict: answer.0.into(), index: answer.1 };
-        answer.encode_to_vec().into()
-    }
-
-    async fn serve_lease(
-        &self,
-        body: Bytes,
-        ask: fn(&Lessor, LeaseId, Duration) -> Renewal,
-    ) -> Result<Bytes, String> {
-        let question = forward::LeaseQuestion::decode(body).map_err(|e| e.to_string())?;
-        let mut answer = forward::LeaseAnswer::default();
-        match self.lease_here(LeaseId(question.lease), ask).await {
-            Ok(times) => {
-                answer.set_verdict(Verdict::Accepted);
-                answer.found = times.is_some();
-                answer.granted = times.map_or(0, |t| t.granted);
-                answer.remaining = times.map_or(0, |t| t.remaining);
-            }
-            Err(Refused::NotLeader) => answer.set_verdict(Verdict::NotLeader),
-            Err(_) => answer.set_verdict(Verdict::NoQuorum),
-        }
-        Ok(answer.encode_to_vec().into())
     }
 }
 
