@@ -17,8 +17,14 @@ fn quoted(text: &str) -> Vec<String> {
     found
 }
 
+/// Folders that a build or a suite makes: they are named, but are not there in a clean checkout.
+const MADE: [&str; 2] = [".cache/", "target/"];
+
 /// Whether a quoted word can only be a path of this repository.
 fn is_path(word: &str) -> bool {
+    if MADE.iter().any(|folder| word.starts_with(folder)) {
+        return false;
+    }
     let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
     let is_file = [".rs", ".md", ".toml", ".proto", ".sh"].iter().any(|end| word.ends_with(end));
     plain && !word.starts_with('/') && word.contains('/') && (is_file || word.ends_with('/'))
