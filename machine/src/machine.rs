@@ -39,8 +39,24 @@ pub struct Machine {
 pub enum Wants {
     /// Build all of it.
     Reply,
+    /// Build it if this run of a member proposed the command: nobody else waits for it.
+    ReplyTo {
+        /// The number of the run.
+        origin: u64,
+    },
     /// Leave out what was read (previous values, ranges); it is built for nobody.
     Nothing,
+}
+
+impl Wants {
+    /// What it comes to for one request.
+    fn of(self, request: RequestId) -> Self {
+        match self {
+            Self::ReplyTo { origin } if origin == request.origin => Self::Reply,
+            Self::ReplyTo { .. } => Self::Nothing,
+            settled => settled,
+        }
+    }
 }
 
 /// A membership entry of the consensus layer.
@@ -184,7 +200,7 @@ impl Machine {
         let (envelope, command) = Envelope::decode_from_bytes(payload)?;
         let request = RequestId { origin: envelope.origin, sequence: envelope.sequence };
         let guard = envelope.term_guard;
-        self.run(position, Some(request), wants, |applying, alarms| {
+        self.run(position, Some(request), wants.of(request), |applying, alarms| {
             if guard.is_some_and(|term| term != position.term.0) {
                 return Err(Rejected::TermChanged.into());
             }

@@ -223,7 +223,7 @@ impl Applying<'_, '_> {
         self.outcome.tag(tag::RANGE);
         let answer = match self.wants {
             Wants::Reply => range::answer(&*self.write, range)?,
-            Wants::Nothing => RangeReply::default(),
+            Wants::ReplyTo { .. } | Wants::Nothing => RangeReply::default(),
         };
         Ok(self.reply(Body::Range(answer)))
     }

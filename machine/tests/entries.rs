@@ -46,6 +46,25 @@ fn a_guarded_command_has_effects_only_in_its_own_term() {
 }
 
 #[test]
+fn what_was_read_is_told_only_where_somebody_waits_for_it() {
+    let mut world = World::new();
+    let position = |index| Position { term: Term(1), index: Index(index) };
+    let asking = || {
+        let put = Put { key: "a".into(), value: "2".into(), prev_kv: true, ..Put::default() };
+        Envelope::new(7, 1, Command::Put(put)).encode_to_bytes()
+    };
+    let mut previous = |index, origin| {
+        let wants = Wants::ReplyTo { origin };
+        let applied = world.machine.apply(position(index), &asking(), wants).unwrap();
+        let Body::Put { previous } = applied.reply.unwrap().body else { panic!("it was a put") };
+        previous
+    };
+    assert_eq!(previous(0, 7), None, "there was none");
+    assert_eq!(previous(1, 8), None, "another run of a member asked");
+    assert!(previous(2, 7).is_some());
+}
+
+#[test]
 fn a_command_of_a_later_version_or_kind_stops_the_member() {
     let position = Position { term: Term(1), index: Index(0) };
     let mut envelope = Envelope::new(1, 1, put("a", "1"));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use kstore_machine::command::{Command, LeaseRevoke};
+use kstore_machine::command::{Command, LeaseRevoke, Retain};
 use kstore_mvcc::Term;
 
 use crate::checkpointer;
@@ -18,20 +18,19 @@ use crate::types::Unavailable;
 pub(crate) fn spawn(core: &Arc<Core>, interval: Duration) {
     core.tasks.spawn(Box::pin(clock(Arc::clone(core), interval)));
     core.tasks.spawn(Box::pin(leases(Arc::clone(core), interval)));
+    core.tasks.spawn(Box::pin(retention(Arc::clone(core), interval)));
     core.tasks.spawn(Box::pin(checkpoints(Arc::clone(core), interval)));
     core.tasks.spawn(Box::pin(leadership(Arc::clone(core))));
 }
 
 /// Ends requests whose time is over, and idles the log.
 async fn clock(core: Arc<Core>, interval: Duration) {
-    let quorum = core.engine.state().voters.len() / 2 + 1;
     while !core.has_ended() {
         core.tasks.sleep(interval).await;
         core.pending.expire(core.clock.monotonic(), Unavailable::TimedOut);
         core.wal.idle_tick();
-        // Of n - 1 peers, a majority of the cluster less this member makes it the stranger.
-        if quorum > 1 && core.caller.is_stranger(quorum - 1) {
-            core.end("this member belongs to another cluster: its peers refuse its cluster id");
+        if let Some(refusal) = core.caller.estranged(core.engine.state().voters.len()) {
+            core.end(&format!("this member belongs to another cluster than its peers: {refusal}"));
         }
     }
 }
@@ -50,6 +49,23 @@ async fn leases(core: Arc<Core>, interval: Duration) {
                 Err(_) => break,
             }
         }
+    }
+}
+
+/// Lets the store forget what was compacted: while this member leads, the horizon below which
+/// history may go follows the one below which clients may not read.
+async fn retention(core: Arc<Core>, interval: Duration) {
+    while !core.has_ended() {
+        core.tasks.sleep(interval).await;
+        let Some(term) = core.engine.leads() else { continue };
+        let view = core.applier.view();
+        if view.retained() >= view.compacted() {
+            continue;
+        }
+        let to = i64::try_from(view.compacted().0).unwrap_or(i64::MAX);
+        let command = Command::Retain(Retain { revision: to });
+        // Another leader will propose it, or this one the next time round.
+        drop(core.propose(command, Some(term)).await);
     }
 }
 
