@@ -42,7 +42,7 @@ impl Default for Options {
             segment_first: 1 << 20,
             segment_max: 64 << 20,
             tail_bytes: 256 << 10,
-            recent_bytes: 64 << 20,
+            recent_bytes: 16 << 20,
             record_cache_bytes: 64 << 20,
             footer_cache_bytes: 16 << 20,
             open_segments: 256,

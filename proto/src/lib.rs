@@ -18,6 +18,8 @@
 //! Deliberately missing: etcd's peer protocol and its internal Raft messages (members here speak
 //! [`peer`]), and reflection. Error texts are not here but with the services that say them.
 
+pub mod codec;
+
 /// Wraps generated code, whose style is not ours to judge.
 macro_rules! generated {
     ($(#[$about:meta])* $module:ident, $package:literal) => {

@@ -43,7 +43,7 @@ pub struct HubOptions {
 
 impl Default for HubOptions {
     fn default() -> Self {
-        Self { window_weight: 32 << 20, queue_weight: 1 << 20, page_weight: 1 << 20 }
+        Self { window_weight: 16 << 20, queue_weight: 1 << 20, page_weight: 1 << 20 }
     }
 }
 

@@ -49,11 +49,24 @@ pub(super) struct Queue {
     items: VecDeque<Item>,
     /// Bytes of the records in `items`.
     bytes: u64,
+    /// How many of `items` are no records: what somebody waits for.
+    awaited: usize,
 }
 
 impl Queue {
     pub(super) fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+
+    /// Whether anybody waits for what is queued. Records that nobody waits for (commits) go along
+    /// with the next group that somebody does; a sync of their own would hold that one up.
+    pub(super) fn wants_group(&self) -> bool {
+        self.awaited > 0
+    }
+
+    fn push_awaited(&mut self, item: Item) {
+        self.awaited += 1;
+        self.items.push_back(item);
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -73,15 +86,15 @@ impl Queue {
     }
 
     pub(super) fn push_callback(&mut self, callback: OnFlushed) {
-        self.items.push_back(Item::Callback(callback));
+        self.push_awaited(Item::Callback(callback));
     }
 
     pub(super) fn push_mark(&mut self) {
-        self.items.push_back(Item::Mark);
+        self.push_awaited(Item::Mark);
     }
 
     pub(super) fn push_close(&mut self, done: OnFlushed) {
-        self.items.push_back(Item::Close(done));
+        self.push_awaited(Item::Close(done));
     }
 
     /// Takes the next group: whole records up to `bytes_max`, but one at least, and the callbacks
@@ -103,7 +116,9 @@ impl Queue {
                 Some(Item::Mark | Item::Callback(_) | Item::Close(_)) => {}
                 None => break,
             }
-            match self.items.pop_front() {
+            let item = self.items.pop_front();
+            self.awaited -= usize::from(!matches!(item, Some(Item::Record(_)) | None));
+            match item {
                 Some(Item::Record(record)) => batch.records.push(record),
                 Some(Item::Callback(callback)) => batch.callbacks.push(callback),
                 Some(Item::Mark) => batch.mark = true,
@@ -121,6 +136,7 @@ impl Queue {
     /// Takes everything that waits for an answer, and forgets the rest.
     pub(super) fn drain_callbacks(&mut self) -> Vec<OnFlushed> {
         self.bytes = 0;
+        self.awaited = 0;
         let mut callbacks = Vec::new();
         for item in self.items.drain(..) {
             match item {

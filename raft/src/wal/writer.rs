@@ -209,12 +209,19 @@ impl Shared {
                 None => state.queue.take(self.options.group_bytes),
             }
         };
-        let mut callbacks = mem::take(&mut batch.callbacks);
         if crate::planted::callback_before_sync() {
-            self.tell(mem::take(&mut callbacks));
+            // The planted bug: those who wait are told in this job, and a later one writes.
+            self.tell(mem::take(&mut batch.callbacks));
+            let shared = Arc::clone(self);
+            self.lane.push(Box::new(move || shared.finish_group(batch)));
+            return;
         }
+        self.finish_group(batch);
+    }
+
+    fn finish_group(self: &Arc<Self>, batch: Batch) {
         self.write_group(&batch);
-        self.tell(callbacks);
+        self.tell(batch.callbacks);
         if let Some(done) = batch.close {
             let fault = self.state().fault.clone();
             self.fail(Fault::closed());
@@ -256,7 +263,7 @@ impl Shared {
     fn continue_or_rest(self: &Arc<Self>) {
         let wants_upkeep = self.writer().wants_upkeep();
         let mut state = self.state();
-        state.group_queued = !state.queue.is_empty();
+        state.group_queued = state.queue.wants_group();
         let group = state.group_queued;
         let upkeep = wants_upkeep && state.fault.is_none() && !state.upkeep_queued;
         state.upkeep_queued |= upkeep;

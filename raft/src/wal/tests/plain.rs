@@ -75,6 +75,19 @@ fn a_commit_asks_for_no_sync_and_goes_along_with_the_next_group() {
 }
 
 #[test]
+fn a_commit_that_comes_while_a_group_is_written_asks_for_no_sync_either() {
+    let bench = Bench::new();
+    bench.append(1, 0..1);
+    bench.run();
+    let wal = bench.wal.clone();
+    let commits: OnFlushed = Box::new(move |_| wal.save_committed(position(1, 1)));
+    let syncs = bench.disk.count(OpKind::Sync);
+    bench.wal.append(vec![entry(1, 1)], commits);
+    bench.run();
+    assert_eq!(bench.disk.count(OpKind::Sync), syncs + 1);
+}
+
+#[test]
 fn waiting_for_what_is_flushed_costs_no_sync() {
     let bench = Bench::new();
     bench.append(1, 0..1);
