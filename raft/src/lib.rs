@@ -13,8 +13,8 @@
 //! ```
 //!
 //! Nothing here names a runtime, a socket or a clock: [`start`] takes them all as parameters, so
-//! that the simulator runs members as they are. Only `peer::tonic_net`, the real network, knows
-//! tokio and tonic.
+//! that the simulator runs members as they are. Only `peer::tonic_net` and `peer::talk`, the real
+//! network, know tokio and tonic.
 //!
 //! Invariant: a write is acknowledged only after a quorum has synced it and this member has
 //! applied and published it.
@@ -27,10 +27,12 @@ mod checkpointer;
 mod engine;
 mod event;
 mod forward;
+mod hearing;
 mod housekeeping;
 mod identity;
 mod image;
 mod incoming;
+mod inspect;
 mod keeping;
 mod lessor;
 mod member;
@@ -48,6 +50,7 @@ mod watch_stream;
 pub use engine::{PeerAddress, Timing};
 pub use event::Event;
 pub use image::ImageStream;
+pub use inspect::{Inspected, inspect};
 pub use kstore_watch::SubscriptionId;
 pub use member::Member;
 pub use outcome::Outcome;

@@ -12,9 +12,10 @@
 //! sender speaks; the receiver refuses it unless all of them fit. So a wrong address or a stale
 //! one can never make two clusters, or two members, mistake each other.
 
+mod talk;
 pub mod tonic_net;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -127,8 +128,8 @@ pub(crate) struct Caller {
 struct Contact {
     /// Whether any peer has ever answered.
     answered: bool,
-    /// The peers that said that they belong to another cluster.
-    strangers: BTreeSet<MemberId>,
+    /// The peers that said that they belong to another cluster, and what they said.
+    strangers: BTreeMap<MemberId, String>,
 }
 
 impl Caller {
@@ -163,16 +164,22 @@ impl Caller {
             return Ok(response.body);
         }
         if response.refusal.starts_with(WRONG_CLUSTER) {
-            contact.strangers.insert(to);
+            let known = contact.strangers.insert(to, response.refusal.clone());
+            if known.is_none() {
+                tracing::warn!(peer = %to, refusal = response.refusal, "a peer is of another cluster");
+            }
         }
         Err(PeerError::Refused(response.refusal))
     }
 
-    /// Whether at least `quorum` peers said that they belong to another cluster and none has ever
-    /// answered: then it is this member that was started with the wrong identity.
-    pub(crate) fn is_stranger(&self, quorum: usize) -> bool {
+    /// What a peer said, if it is this member that was started with the wrong identity: as many
+    /// peers as make a majority of the `voters` (or all there are) said that they belong to another
+    /// cluster, and none has ever answered. Fewer prove nothing: they may be the wrong ones.
+    pub(crate) fn estranged(&self, voters: usize) -> Option<String> {
+        let enough = (voters / 2 + 1).min(voters.saturating_sub(1)).max(1);
         let contact = self.contact.lock().unwrap_or_else(PoisonError::into_inner);
-        !contact.answered && contact.strangers.len() >= quorum
+        let is_stranger = !contact.answered && contact.strangers.len() >= enough;
+        contact.strangers.values().next().filter(|_| is_stranger).cloned()
     }
 }
 
