@@ -160,6 +160,12 @@ fn server(page: &mut Page, api: &Api, status: &Status) {
         status.leader_changes,
     );
     page.one(
+        "kstore_raft_leader_silence_max_seconds",
+        "gauge",
+        "The longest time between two messages of one leader while this member followed it.",
+        status.longest_silence.as_secs_f64(),
+    );
+    page.one(
         "etcd_server_proposals_committed_total",
         "gauge",
         "The index of the last committed entry.",

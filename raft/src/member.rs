@@ -20,6 +20,7 @@ use crate::barrier::Barrier;
 use crate::checkpointer::Checkpointer;
 use crate::engine::{COMMAND, Engine, EngineState, PeerAddress, Refused, Timing};
 use crate::forward::{self, Verdict};
+use crate::hearing::Hearing;
 use crate::identity::Identity;
 use crate::image::ImageStream;
 use crate::lessor::Lessor;
@@ -61,9 +62,8 @@ pub(crate) struct Core {
     pub(crate) wal: Wal,
     pub(crate) checkpointer: Checkpointer,
     pub(crate) leader_changes: AtomicU64,
-    /// When the leader was heard of last, by the clock's milliseconds; 0 for never. A follower's
-    /// engine goes on naming a leader that is gone, until there is another.
-    pub(crate) heard_leader: AtomicU64,
+    /// When the leader was heard of last.
+    pub(crate) hearing: Hearing,
     /// Set once a stop was asked for.
     pub(crate) stopping: AtomicBool,
     pub(crate) ending: Mutex<Ending>,
@@ -393,6 +393,7 @@ impl Member {
             store_bytes: view.size_on_disk(),
             store_bytes_in_use: view.size_in_use(),
             leader_changes: self.core.leader_changes.load(Ordering::Relaxed),
+            longest_silence: self.core.hearing.longest(),
             proposals_pending: self.core.pending.len() as u64,
             fatal: ended.reason.clone().or(state.fatal),
         }

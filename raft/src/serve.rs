@@ -2,7 +2,6 @@
 //! members' clients are answered as far as this member leads.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -53,16 +52,14 @@ impl Core {
     /// A message came in that only a leader sends.
     fn hear_of_leader(&self, from: MemberId) {
         if self.engine.leader().is_some_and(|(leader, _)| leader == from) {
-            let now = u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX);
-            self.heard_leader.store(now.max(1), Ordering::Relaxed);
+            self.hearing.heard(from, self.clock.monotonic());
         }
     }
 
     /// Whether the leader was heard of within an election timeout.
     pub(crate) fn hears_leader(&self) -> bool {
-        let heard = self.heard_leader.load(Ordering::Relaxed);
-        let now = self.clock.monotonic();
-        heard > 0 && now.saturating_sub(Duration::from_millis(heard)) <= self.timing.election
+        let silence = self.hearing.silence(self.clock.monotonic());
+        silence.is_some_and(|silence| silence <= self.timing.election)
     }
 
     async fn serve_propose(self: &Arc<Self>, body: Bytes) -> Result<Bytes, String> {

@@ -24,6 +24,7 @@ use crate::barrier::Barrier;
 use crate::bootstrap::{InitialMember, cluster_id, member_id};
 use crate::checkpointer::{Checkpointer, KEPT_ENTRIES};
 use crate::engine::{self, Limits, Parts, PeerAddress, Timing};
+use crate::hearing::Hearing;
 use crate::housekeeping;
 use crate::identity::Identity;
 use crate::incoming::Incoming;
@@ -217,7 +218,7 @@ pub async fn start<R: AsyncRuntime, N: PeerNet>(
         wal: opened.wal,
         checkpointer: Checkpointer::new(lane, now, options.kept_entries),
         leader_changes: AtomicU64::new(0),
-        heard_leader: AtomicU64::new(0),
+        hearing: Hearing::default(),
         stopping: AtomicBool::new(false),
         ending: Mutex::new(Ending::default()),
         _lock: opened.lock,

@@ -1,6 +1,7 @@
 //! The names and small types that every part of a member shares.
 
 use std::fmt::{Display, Formatter};
+use std::time::Duration;
 
 use kstore_mvcc::{Index, ReadError, Revision, Term};
 
@@ -78,6 +79,8 @@ pub struct Status {
     pub store_bytes_in_use: u64,
     /// How often this member has seen the leader change since it started.
     pub leader_changes: u64,
+    /// The longest time between two messages of one leader while this member followed it.
+    pub longest_silence: Duration,
     /// Proposals of this member that wait for their reply.
     pub proposals_pending: u64,
     /// Why the member ended, if it did.
