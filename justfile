@@ -16,6 +16,9 @@ up:
 # the simulator: just sim --seeds 20, or just sim --seed 7 to replay one
 sim *args:
     cargo run -p kstore-jepsen --bin sim -- {{args}}
+# power cuts on the simulated disk: just power --cuts 1000 --members 3
+power *args:
+    cargo run -p kstore-jepsen --bin power -- {{args}}
 # real processes, killed at random moments
 kill *args:
     cargo run -p kstore-jepsen --bin kill -- {{args}}

@@ -113,13 +113,22 @@ impl<'a> Look<'a> {
         self.log.record(id, self.access)
     }
 
-    /// Answers a query whose revision was checked.
-    pub(crate) fn range(&self, query: &RangeQuery, at: Revision) -> Result<RangeAnswer, ReadError> {
+    /// Answers a query whose revision was checked. `beyond` says what to do with the keys that the
+    /// limit leaves out: go on to count them, or stop at the first.
+    pub(crate) fn range(
+        &self,
+        query: &RangeQuery,
+        at: Revision,
+        beyond: Walk,
+    ) -> Result<RangeAnswer, ReadError> {
         let mut answer = RangeAnswer::default();
         let limit = query.limit.unwrap_or(u64::MAX);
         self.each_visible(&query.range, at, |prefix, visible| {
             answer.count += 1;
-            if answer.count > limit || query.content == Content::CountOnly {
+            if answer.count > limit {
+                return Ok(beyond);
+            }
+            if query.content == Content::CountOnly {
                 return Ok(Walk::On);
             }
             let key = user_key(prefix);
@@ -230,7 +239,7 @@ impl<'a> Look<'a> {
 
 /// Whether a walk goes on.
 #[derive(Debug, Clone, Copy)]
-enum Walk {
+pub(crate) enum Walk {
     On,
     Stop,
 }

@@ -277,11 +277,8 @@ impl Opener {
     ) -> Result<(Store, Opening), OpenError> {
         let Loaded { pages, writer, catalogue, rows, scan } = loaded;
         let mut kept = named(&rows, &root);
-        // A root whose catalogue cannot be read is no root to go back to.
-        let second = second.and_then(|second| {
-            let rows = catalogue::segments(&Tree::at(second.catalogue), &pages).ok()?;
-            Some((second, named(&rows, &second)))
-        });
+        let there = self.segments()?;
+        let second = second.and_then(|second| usable(second, &pages, &there));
         // What only that root names goes when it is not one of the two newest any more.
         let mut retiring = Vec::new();
         for (second, names) in second.iter() {
@@ -294,10 +291,10 @@ impl Opener {
             second
         });
         // Names that a lost future has used are not used again.
-        let seen = self.remove_all_but(&kept)?;
-        let same = seen.iter().filter(|file| file.number == root.log.file.number);
+        self.remove_all_but(&there, &kept)?;
+        let same = there.iter().filter(|file| file.number == root.log.file.number);
         let generation = same.map(|file| file.generation + 1).max().unwrap_or(0);
-        let next_number = seen.iter().map(|file| file.number + 1).max().unwrap_or(0);
+        let next_number = there.iter().map(|file| file.number + 1).max().unwrap_or(0);
         root.log.next_number = root.log.next_number.max(next_number);
         let tail = match scan {
             Some(scan) => {
@@ -349,18 +346,23 @@ impl Opener {
         Ok((Store::at_root(&root, shared, log, checkpoint, self.options), opening))
     }
 
-    /// Removes the segments that no root names; returns all that there were.
-    fn remove_all_but(&self, kept: &BTreeSet<SegmentFile>) -> Result<Vec<SegmentFile>, OpenError> {
-        let mut seen = Vec::new();
-        for name in home::files(&*self.disk, &self.home.path)? {
-            let Some(file) = SegmentFile::from_name(&name) else { continue };
-            seen.push(file);
-            if !kept.contains(&file) {
-                let path = self.home.path.join(&name);
-                self.disk.remove_file(&path).map_err(OpenError::io("remove", &path))?;
-            }
+    /// The segments that are there.
+    fn segments(&self) -> Result<Vec<SegmentFile>, OpenError> {
+        let names = home::files(&*self.disk, &self.home.path)?;
+        Ok(names.iter().filter_map(|name| SegmentFile::from_name(name)).collect())
+    }
+
+    /// Removes those of the segments that no root names.
+    fn remove_all_but(
+        &self,
+        there: &[SegmentFile],
+        kept: &BTreeSet<SegmentFile>,
+    ) -> Result<(), OpenError> {
+        for file in there.iter().filter(|file| !kept.contains(file)) {
+            let path = self.home.path.join(file.name());
+            self.disk.remove_file(&path).map_err(OpenError::io("remove", &path))?;
         }
-        Ok(seen)
+        Ok(())
     }
 }
 
@@ -369,6 +371,18 @@ fn went_on(root: &Root) -> String {
         Some(position) => format!("went back to the root of entry {position}"),
         None => "went back to the empty store".to_owned(),
     }
+}
+
+/// A root to go back to, with the segments that it names. It is none if its catalogue cannot be
+/// read or its files are gone, as those of older roots are once a start went back.
+fn usable(
+    root: Root,
+    pages: &PageStore,
+    there: &[SegmentFile],
+) -> Option<(Root, BTreeSet<SegmentFile>)> {
+    let rows = catalogue::segments(&Tree::at(root.catalogue), pages).ok()?;
+    let names = named(&rows, &root);
+    names.iter().all(|file| there.contains(file)).then_some((root, names))
 }
 
 /// The segments that a root names.

@@ -12,7 +12,7 @@ use crate::history;
 use crate::keys::table_key;
 use crate::log::readers::Log;
 use crate::log::writer::LogEnd;
-use crate::look::Look;
+use crate::look::{Look, Walk};
 use crate::tree::{FileNumber, PageStore, Tree};
 use crate::{
     Access, ChainHash, HistoryLimit, HistoryPage, KeyRange, KeyValue, Position, RangeAnswer,
@@ -149,7 +149,14 @@ impl Snapshot {
     /// all are counted.
     pub fn range(&self, query: &RangeQuery, access: Access) -> Result<RangeAnswer, ReadError> {
         let at = self.readable(query.at)?;
-        self.look(access).range(query, at)
+        self.look(access).range(query, at, Walk::On)
+    }
+
+    /// The same as [`Self::range`], for who knows the count or does not want it: the walk ends
+    /// behind the limit, and the answer counts no further than one key beyond it.
+    pub fn page(&self, query: &RangeQuery, access: Access) -> Result<RangeAnswer, ReadError> {
+        let at = self.readable(query.at)?;
+        self.look(access).range(query, at, Walk::Stop)
     }
 
     /// The record with this id. `None` if there is none, it is newer than this view, or it was

@@ -80,6 +80,7 @@ pub fn verify(disk: &Arc<dyn Disk>, data_dir: &Path) -> Result<VerifyReport, Ope
         root.lineage,
         Options::default().pages,
     );
+    pages.check_versions()?;
     let mut report = VerifyReport {
         home: home.path.clone(),
         position: root.applied,

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::keys::{Cell, CellState, Live, key_prefix, table_key, with_revision};
 use crate::log::record::Draft;
 use crate::log::writer::Mark;
+use crate::look::Walk;
 use crate::snapshot::{TableRow, readable};
 use crate::store::{Numbers, Pending, Store};
 use crate::{
@@ -217,7 +218,7 @@ impl<'a> Write<'a> {
     /// Many keys, as [`crate::Snapshot::range`].
     pub fn range(&self, query: &RangeQuery) -> Result<Result<RangeAnswer, ReadError>, Fatal> {
         match readable(query.at, self.revision(), self.compacted()) {
-            Ok(at) => Ok(Ok(self.store.look().range(query, at)?)),
+            Ok(at) => Ok(Ok(self.store.look().range(query, at, Walk::On)?)),
             Err(refused) => Ok(Err(refused)),
         }
     }

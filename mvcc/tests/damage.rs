@@ -108,6 +108,36 @@ fn a_newest_root_whose_tree_is_damaged_leads_back_to_the_root_before() {
 }
 
 #[test]
+fn after_going_back_the_root_before_that_is_not_believed_to_have_its_files() {
+    let disk = filled(12);
+    let (mut store, _) = open(&disk, &Options::tiny(), 13).unwrap();
+    put_some(&mut store, 600, 300);
+    drop(store);
+    // This start copies the part of the open segment that counts; the second checkpoint removes
+    // the old file, which the third newest root names.
+    let (mut store, _) = open(&disk, &Options::tiny(), 16).unwrap();
+    for from in [600, 610] {
+        put_some(&mut store, from, 10);
+        assert!(checkpoint(&mut store).unwrap());
+    }
+    drop(store);
+    let pages = paths(&disk, "pages-");
+    let (path, length) = pages.last().unwrap();
+    disk.flip_bit(path, length - 10, 1).unwrap();
+    let (store, opening) = open(&disk, &Options::tiny(), 14).unwrap();
+    assert_eq!(applied(opening.position), 610);
+    assert!(opening.fell_back.is_some());
+    drop(store);
+    let (mut store, opening) = open(&disk, &Options::tiny(), 15).unwrap();
+    assert_eq!((applied(opening.position), opening.second_position), (610, None));
+    for from in [610, 620, 630] {
+        put_some(&mut store, from, 10);
+        assert!(checkpoint(&mut store).unwrap());
+    }
+    assert_eq!(verify(&disk).damages, []);
+}
+
+#[test]
 fn a_short_open_segment_leads_back_to_the_root_before() {
     let disk = filled(8);
     let logs = paths(&disk, "log-");

@@ -102,6 +102,10 @@ const SWEEP_CELLS: u64 = 512;
 pub(crate) struct Applier {
     lane: Arc<dyn Lane>,
     state: Arc<State>,
+    /// Held while a checkpoint is written, and while an image takes the store's place: a checkpoint
+    /// writes into the home that an image removes, and its outcome belongs to the store that it
+    /// was prepared from.
+    store_in_place: tokio::sync::Mutex<()>,
 }
 
 struct State {
@@ -191,8 +195,8 @@ impl State {
     ) -> Result<AppliedEntry, kstore_machine::Fatal> {
         match &entry.content {
             Content::Payload(payload) if payload.first() == Some(&COMMAND) => {
-                // Whether it is ours shows only in the envelope, which the machine opens.
-                machine.apply(entry.position, &payload.slice(1..), Wants::Reply)
+                let wants = Wants::ReplyTo { origin: self.listeners.origin };
+                machine.apply(entry.position, &payload.slice(1..), wants)
             }
             Content::Payload(_) => machine.apply(entry.position, &Bytes::new(), Wants::Nothing),
             Content::Membership(membership) => {
@@ -279,8 +283,9 @@ impl State {
         let machine = machine.as_mut().ok_or_else(ended)?;
         let job = machine.store_mut().prepare_checkpoint().map_err(io::Error::other)?;
         if job.is_some() {
-            // What is prepared is the published view, and nothing is published in between.
-            self.memberships().prepared = membership_at(&self.view())?;
+            // What is prepared is what the store has published.
+            let published = machine.store().reader().snapshot();
+            self.memberships().prepared = membership_at(&published)?;
         }
         Ok(job)
     }
@@ -357,7 +362,7 @@ impl Applier {
             random,
             wal,
         };
-        Ok(Self { lane, state: Arc::new(state) })
+        Ok(Self { lane, state: Arc::new(state), store_in_place: tokio::sync::Mutex::new(()) })
     }
 
     /// The newest published view.
@@ -426,7 +431,12 @@ impl Applier {
         .await
     }
 
-    /// Replaces everything by an image that another member sent.
+    /// Keeps images from being installed while the result lives.
+    pub(crate) async fn hold_store(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.store_in_place.lock().await
+    }
+
+    /// Replaces everything by an image that another member sent, once no checkpoint is under way.
     pub(crate) async fn install(
         &self,
         received: ReceivedImage,
@@ -444,6 +454,7 @@ impl Applier {
             self.state.wal.expect_image(position, announced);
             is_flushed.await.map_err(|_| ended())??;
         }
+        let _held = self.hold_store().await;
         self.on_lane(move |state| state.install(&received)).await
     }
 

@@ -54,6 +54,7 @@ pub(crate) async fn checkpoint_if_due(core: &Arc<Core>) -> Result<(), String> {
 /// Writes a checkpoint of the newest view, if anything has changed since the last one.
 pub(crate) async fn checkpoint(core: &Arc<Core>) -> Result<(), String> {
     let mut last = core.checkpointer.last.lock().await;
+    let held = core.applier.hold_store().await;
     let job = core.applier.prepare_checkpoint().await.map_err(|e| e.to_string())?;
     let Some(job) = job else {
         *last = core.clock.monotonic();
@@ -71,7 +72,7 @@ pub(crate) async fn checkpoint(core: &Arc<Core>) -> Result<(), String> {
         .map_err(|e| e.to_string())?;
     let durable = core.applier.finish_checkpoint(done).await.map_err(|e| e.to_string())?;
     *last = core.clock.monotonic();
-    drop(last);
+    drop((held, last));
     purge(core, durable).await;
     Ok(())
 }

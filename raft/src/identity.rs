@@ -73,24 +73,34 @@ impl Identity {
         member: MemberId,
         random: &dyn Random,
     ) -> Result<Self, StartError> {
-        let path = data_dir.join(FILE);
-        match disk.open(&path, OpenMode::Read) {
-            Ok(file) => {
-                let mut bytes = [0; LENGTH];
-                file.read_exact_at(&mut bytes, 0)
-                    .map_err(|e| StartError::io("read identity", &path, e))?;
-                Self::decode(&bytes).map_err(|why| StartError::Damaged { path, why })
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let lineage = crate::apply::random_u128(random);
-                let identity = Self { cluster, member, lineage };
-                identity
-                    .write(disk, data_dir)
-                    .map_err(|e| StartError::io("write identity", &path, e))?;
-                Ok(identity)
-            }
-            Err(e) => Err(StartError::io("open identity", &path, e)),
+        if let Some(identity) = Self::read(&**disk, data_dir)? {
+            return Ok(identity);
         }
+        let lineage = crate::apply::random_u128(random);
+        let identity = Self { cluster, member, lineage };
+        identity
+            .write(disk, data_dir)
+            .map_err(|e| StartError::io("write identity", &data_dir.join(FILE), e))?;
+        Ok(identity)
+    }
+
+    /// The identity of a data directory, if it has one.
+    pub(crate) fn read(disk: &dyn Disk, data_dir: &Path) -> Result<Option<Self>, StartError> {
+        let path = data_dir.join(FILE);
+        let file = match disk.open(&path, OpenMode::Read) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(|e| StartError::io("open identity", &path, e))?,
+        };
+        let mut bytes = [0; LENGTH];
+        match file.read_exact_at(&mut bytes, 0) {
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+                let why = "identity is damaged: the file ends too early".to_owned();
+                return Err(StartError::Damaged { path, why });
+            }
+            read => read.map_err(|e| StartError::io("read identity", &path, e))?,
+        }
+        let identity = Self::decode(&bytes);
+        identity.map(Some).map_err(|why| StartError::Damaged { path, why })
     }
 
     /// Writes beside and renames, so that a crash leaves all of it or nothing.

@@ -123,6 +123,14 @@ impl SimDisk {
         state.faults.push(Fault::power_cut(at, applied));
     }
 
+    /// Cuts the power right after the `n`-th successful sync of a file from now on.
+    pub fn cut_power_after_sync(&self, n: u64) {
+        let mut state = self.state();
+        let when = When::Kind(OpKind::Sync, state.count(OpKind::Sync) + n);
+        let trouble = Trouble::PowerCut(Applied::Yes);
+        state.faults.push(Fault { when, trouble, repeat: Repeat::Once });
+    }
+
     /// Forgets all faults, bad stretches and the capacity.
     pub fn heal(&self) {
         let mut state = self.state();

@@ -22,6 +22,12 @@ use super::history::{Change, Read, Seen, Told, Watched, Write};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// How long a member that may still be starting is waited for at a time.
+const BARRIER: Duration = Duration::from_secs(2);
+
+/// How many of the newest revisions are compared again after the next cut.
+const OVERLAP: u64 = 100;
+
 /// Once everything is healed: all members take writes and answer reads, agree on the whole
 /// history, and have every lease. Then ends them cleanly.
 pub(super) async fn after_heal(cluster: &Arc<Cluster>) {
@@ -37,10 +43,55 @@ pub(super) async fn after_heal(cluster: &Arc<Cluster>) {
             continue;
         }
         cluster.witness(number);
-        same_history(cluster, number);
-        leases_are_there(cluster, number);
+        same_history(cluster, number, 0);
+        leases_are_there(cluster, number, usize::MAX);
     }
     cluster.stop_all().await;
+}
+
+/// How far what was acknowledged is known to be there.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    /// Writes before this one were looked for.
+    writes: usize,
+    /// The history below this revision was compared.
+    revision: u64,
+}
+
+/// After a cut: a member answers reads, and everything that was acknowledged or seen before is
+/// there. `false` if it does not serve yet.
+pub(super) async fn after_cut(cluster: &Arc<Cluster>, number: u64, ledger: &mut Ledger) -> bool {
+    // What is acknowledged from here on need not be in the view that is read.
+    let (writes, leases) = {
+        let seen = cluster.history.seen();
+        (seen.writes.len(), seen.leases.len())
+    };
+    let barrier = cluster
+        .on(number, BARRIER, |member: Member| Box::pin(async move { member.read_barrier().await }));
+    if !matches!(barrier.await, Some(Ok(()))) {
+        return false;
+    }
+    cluster.witness(number);
+    cluster.inspect(number);
+    same_history(cluster, number, ledger.revision);
+    leases_are_there(cluster, number, leases);
+    if number == *cluster.numbers().last().expect("there is a member") {
+        let lost = {
+            let seen = cluster.history.seen();
+            let from = seen.told.partition_point(|told| told.revision < ledger.revision);
+            let model = Model::of(&seen.told[from..]);
+            let told_below = seen.told_below;
+            let late = seen.writes[ledger.writes..writes].iter();
+            // A write may have been acknowledged long after it was done.
+            let late: Vec<Write> =
+                late.filter(|write| write.revision >= ledger.revision).cloned().collect();
+            ledger.writes = writes;
+            ledger.revision = told_below.saturating_sub(OVERLAP);
+            acknowledged_writes_are_there(&model, &late)
+        };
+        lost.into_iter().for_each(|lost| cluster.history.violate(lost));
+    }
+    true
 }
 
 async fn write_once(cluster: &Arc<Cluster>, number: u64) {
@@ -55,11 +106,12 @@ async fn write_once(cluster: &Arc<Cluster>, number: u64) {
     }
 }
 
-/// The member's history, as far as it is not compacted, is what the witness was told.
-fn same_history(cluster: &Cluster, number: u64) {
+/// The member's history from `least` on, as far as it is not compacted, is what the witness was
+/// told.
+fn same_history(cluster: &Cluster, number: u64, least: u64) {
     let Some(member) = cluster.member(number) else { return };
     let view = member.snapshot();
-    let first = view.compacted().0.max(2);
+    let first = view.compacted().0.max(2).max(least);
     let mut from = first;
     let mut found: Vec<Told> = Vec::new();
     while from <= view.revision().0 {
@@ -79,8 +131,8 @@ fn same_history(cluster: &Cluster, number: u64) {
     }
     let seen = cluster.history.seen();
     let newest = view.revision().0;
-    let expected: Vec<&Told> =
-        seen.told.iter().filter(|t| t.revision >= first && t.revision <= newest).collect();
+    let from = seen.told.partition_point(|told| told.revision < first);
+    let expected: Vec<&Told> = seen.told[from..].iter().filter(|t| t.revision <= newest).collect();
     let differs = expected.len() != found.len()
         || expected.iter().zip(&found).any(|(expected, found)| **expected != *found);
     drop(seen);
@@ -91,10 +143,13 @@ fn same_history(cluster: &Cluster, number: u64) {
     }
 }
 
-fn leases_are_there(cluster: &Cluster, number: u64) {
+/// The first `count` leases that were granted for good.
+fn leases_are_there(cluster: &Cluster, number: u64, count: usize) {
     let Some(member) = cluster.member(number) else { return };
     let view = member.snapshot();
-    let granted: Vec<i64> = cluster.history.seen().leases.iter().map(|lease| lease.0).collect();
+    let seen = cluster.history.seen();
+    let granted: Vec<i64> = seen.leases.iter().take(count).map(|lease| lease.0).collect();
+    drop(seen);
     for id in granted {
         if !matches!(lease::find(&view, LeaseId(id), Access::Disk), Ok(Some(_))) {
             cluster.history.violate(format!("member {number} lost lease {id:x}"));

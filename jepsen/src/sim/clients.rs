@@ -18,11 +18,39 @@ use kstore_testkit::sim::{HARNESS, now, sleep};
 use super::cluster::Cluster;
 use super::history::{Change, Granted, Read, Write};
 
-/// How many clients write and read.
-const CLIENTS: u64 = 6;
+/// What the clients do.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Load {
+    /// How many there are.
+    clients: u64,
+    /// How many keys they write.
+    keys: u64,
+    /// How many keys a deletion of several deletes.
+    range: u64,
+    /// The most milliseconds between two operations of one client.
+    pause: u64,
+    /// What is noted of each write.
+    notes: Notes,
+}
 
-/// Few keys, so that they are overwritten often.
-const KEYS: u64 = 24;
+/// What is noted of writes beside their outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Notes {
+    /// Nothing.
+    Nothing,
+    /// On the disks' logs, when it was handed in and when it was answered.
+    Disks,
+}
+
+impl Load {
+    /// Few keys, so that they are overwritten often.
+    pub(super) const CONTENDED: Self =
+        Self { clients: 6, keys: 24, range: 10, pause: 30, notes: Notes::Nothing };
+
+    /// More keys, so that the tree of keys grows and shrinks.
+    pub(super) const CHURN: Self =
+        Self { clients: 6, keys: 300, range: 100, pause: 20, notes: Notes::Disks };
+}
 
 /// How long a client waits for an answer.
 const LIMIT: Duration = Duration::from_secs(8);
@@ -31,20 +59,23 @@ const LIMIT: Duration = Duration::from_secs(8);
 const LONG: i64 = 100_000;
 
 /// Starts the clients; they end at `end`.
-pub(super) fn spawn(cluster: &Arc<Cluster>, seed: u64, end: Duration) {
-    for number in 0..CLIENTS {
+pub(super) fn spawn(cluster: &Arc<Cluster>, load: Load, seed: u64, end: Duration) {
+    for number in 0..load.clients {
         let client = Client {
+            load,
             cluster: Arc::clone(cluster),
             prng: cluster.world.prng(seed ^ 0xc11e_0000 ^ number),
             number,
             written: 0,
             leases: Vec::new(),
         };
+        cluster.client_begins();
         cluster.world.spawn_on(HARNESS, client.run(end));
     }
 }
 
 struct Client {
+    load: Load,
     cluster: Arc<Cluster>,
     prng: Prng,
     number: u64,
@@ -64,10 +95,27 @@ enum Told {
     Unknown,
 }
 
+fn numbered(key: u64) -> Bytes {
+    Bytes::from(format!("/registry/pods/key-{key:03}"))
+}
+
+/// What a command counts as when it was done.
+fn name_of(command: &Command) -> &'static str {
+    match command {
+        Command::LeaseGrant(_) => "leases granted",
+        Command::LeaseRevoke(_) => "leases revoked",
+        Command::Compact(_) => "compactions",
+        Command::DeleteRange(delete) if !delete.range_end.is_empty() => "ranges deleted",
+        Command::DeleteRange(_) => "keys deleted",
+        Command::Txn(_) => "transactions",
+        _ => "puts",
+    }
+}
+
 impl Client {
     async fn run(mut self, end: Duration) {
-        while now() < end {
-            let pause = self.prng.between(1, 30);
+        while now() < end && !self.cluster.is_silent() {
+            let pause = self.prng.between(1, self.load.pause);
             sleep(Duration::from_millis(pause)).await;
             let numbers = self.cluster.numbers();
             let member = numbers[self.prng.index(numbers.len())];
@@ -86,10 +134,11 @@ impl Client {
                 _ => self.compact(member).await,
             }
         }
+        self.cluster.client_ends();
     }
 
     fn key(&mut self) -> Bytes {
-        Bytes::from(format!("/registry/pods/key-{:03}", self.prng.below(KEYS)))
+        numbered(self.prng.below(self.load.keys))
     }
 
     fn value(&mut self, bytes: usize) -> Bytes {
@@ -101,11 +150,31 @@ impl Client {
     }
 
     async fn propose(&self, member: u64, command: Command) -> Told {
+        let number = self.cluster.next_proposal();
+        let disks = match self.load.notes {
+            Notes::Nothing => Vec::new(),
+            Notes::Disks => {
+                self.cluster.numbers().into_iter().map(|n| self.cluster.disk(n)).collect()
+            }
+        };
+        let noted = !disks.is_empty();
         let answer = self.cluster.on(member, LIMIT, move |member: Member| {
-            Box::pin(async move { member.propose(command).await })
+            Box::pin(async move {
+                disks.iter().for_each(|disk| disk.mark(&format!("?{number}")));
+                let answer = member.propose(command).await;
+                if answer.is_ok() {
+                    disks.iter().for_each(|disk| disk.mark(&format!("!{number}")));
+                }
+                answer
+            })
         });
         match answer.await {
-            Some(Ok(outcome)) => outcome.reply.map_or(Told::Refused, Told::Done),
+            Some(Ok(outcome)) => {
+                if noted {
+                    self.cluster.history.seen().answered.push(number);
+                }
+                outcome.reply.map_or(Told::Refused, Told::Done)
+            }
             Some(Err(Unavailable::TooManyRequests)) => Told::Refused,
             _ => Told::Unknown,
         }
@@ -119,10 +188,12 @@ impl Client {
         changes: impl FnOnce(&Reply) -> Option<Vec<Change>>,
     ) -> Option<Reply> {
         let began = now();
+        let name = name_of(&command);
         let told = self.propose(member, command).await;
         let ended = now();
         match told {
             Told::Done(reply) => {
+                *self.cluster.history.seen().done.entry(name).or_default() += 1;
                 if let Some(changes) = changes(&reply) {
                     let revision = reply.revision.0;
                     let write = Write { began, ended, revision, changes };
@@ -184,10 +255,9 @@ impl Client {
     async fn several_in_one(&mut self, member: u64) {
         let mut success = Vec::new();
         let mut changes = Vec::new();
-        let first = self.prng.below(KEYS);
+        let first = self.prng.below(self.load.keys);
         for offset in 0..self.prng.between(2, 6) {
-            let number = (first + offset) % KEYS;
-            let key = Bytes::from(format!("/registry/pods/key-{number:03}"));
+            let key = numbered((first + offset) % self.load.keys);
             let value = self.value(20);
             changes.push(Change::Put(key.clone(), value.clone()));
             success.push(Operation::new(Step::Put(Put { key, value, ..Put::default() })));
@@ -206,12 +276,10 @@ impl Client {
         self.write(member, Command::DeleteRange(delete), changes).await;
     }
 
-    async fn delete_range(&self, member: u64) {
-        let delete = DeleteRange {
-            key: Bytes::from_static(b"/registry/pods/key-00"),
-            range_end: Bytes::from_static(b"/registry/pods/key-01"),
-            prev_kv: true,
-        };
+    async fn delete_range(&mut self, member: u64) {
+        let first = self.prng.below(self.load.keys) / self.load.range * self.load.range;
+        let (key, range_end) = (numbered(first), numbered(first + self.load.range));
+        let delete = DeleteRange { key, range_end, prev_kv: true };
         let changes = |reply: &Reply| match &reply.body {
             Body::DeleteRange { previous, .. } if !previous.is_empty() => {
                 Some(previous.iter().map(|kv| Change::Delete(kv.key.clone())).collect())
@@ -245,7 +313,9 @@ impl Client {
                 let read = Read { began, ended, revision, key, value, linearizable, member };
                 self.cluster.history.seen().reads.push(read);
             }
-            Some(Some((_, Err(kstore_raft::ReadFailure::Read(error))))) => {
+            Some(Some((_, Err(kstore_raft::ReadFailure::Read(error)))))
+                if !self.cluster.disk(member).is_cut() =>
+            {
                 self.cluster.history.violate(format!("member {member} cannot read: {error}"));
             }
             _ => {}

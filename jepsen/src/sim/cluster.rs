@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use kstore_host::Disk;
 use kstore_mvcc::{Access, HistoryLimit, KeyRange, RecordKind, Revision};
 use kstore_raft::bootstrap::InitialMember;
 use kstore_raft::wal::WalOptions;
@@ -22,6 +24,7 @@ use super::RunOptions;
 use super::faults::FaultClass;
 use super::history::{History, Told};
 use super::net::{self, SimPeerNet};
+use super::tally::{ImageStage, Tally};
 
 /// One member's machine.
 struct Node {
@@ -32,7 +35,29 @@ struct Node {
     lives: u64,
     /// Whether it should be running.
     is_up: bool,
+    /// Whether it ever served: then there is a store on its disk.
+    has_served: bool,
+    /// Whether the power went since its store was last looked at.
+    was_cut: bool,
+    /// Pages of its state tree when its store was last looked at.
+    pages: u64,
+    tally: Tally,
 }
+
+impl Node {
+    fn follow_disk(&mut self) {
+        self.tally.follow(self.disk.take_log());
+    }
+}
+
+/// The lane of checkpoints.
+pub(super) const CHECKPOINT: &str = "checkpoint";
+
+/// The lane where commands are applied and images installed.
+pub(super) const APPLY: &str = "apply";
+
+/// The members' data directory.
+const DATA: &str = "/data";
 
 /// All of them.
 pub(super) struct Cluster {
@@ -43,8 +68,14 @@ pub(super) struct Cluster {
     numbers: Arc<BTreeMap<String, u64>>,
     nodes: BTreeMap<u64, Mutex<Node>>,
     counts: Mutex<BTreeMap<FaultClass, u64>>,
+    /// How many proposals there were.
+    proposals: AtomicU64,
+    /// How many clients have not ended.
+    clients: AtomicU64,
+    /// Set once they are to end.
+    silent: AtomicBool,
     /// Set once the members are told to stop: then they may end.
-    ending: std::sync::atomic::AtomicBool,
+    ending: AtomicBool,
 }
 
 fn url(number: u64) -> String {
@@ -65,7 +96,8 @@ fn job_options() -> JobOptions {
     let lanes = BTreeMap::from([
         ("wal".to_owned(), micros(100, 3_000, 50, 60_000)),
         ("apply".to_owned(), micros(20, 2_000, 100, 20_000)),
-        ("checkpoint".to_owned(), micros(1_000, 50_000, 20, 300_000)),
+        // So long that many a crash finds one under way.
+        ("checkpoint".to_owned(), micros(5_000, 150_000, 20, 500_000)),
     ]);
     JobOptions { lanes, ..JobOptions::default() }
 }
@@ -73,12 +105,20 @@ fn job_options() -> JobOptions {
 impl Cluster {
     pub(super) fn new(world: &World, options: &RunOptions, history: Arc<History>) -> Self {
         let numbers: BTreeMap<String, u64> = (1..=options.members).map(|n| (url(n), n)).collect();
-        let node = |number: u64| Node {
-            disk: SimDisk::new(options.seed.wrapping_mul(31).wrapping_add(number)),
-            jobs: None,
-            member: None,
-            lives: 0,
-            is_up: false,
+        let node = |number: u64| {
+            let disk = SimDisk::new(options.seed.wrapping_mul(31).wrapping_add(number));
+            disk.start_log();
+            Node {
+                disk,
+                jobs: None,
+                member: None,
+                lives: 0,
+                is_up: false,
+                has_served: false,
+                was_cut: false,
+                pages: 0,
+                tally: Tally::default(),
+            }
         };
         Self {
             world: world.clone(),
@@ -88,7 +128,10 @@ impl Cluster {
             numbers: Arc::new(numbers),
             nodes: (1..=options.members).map(|n| (n, Mutex::new(node(n)))).collect(),
             counts: Mutex::default(),
-            ending: std::sync::atomic::AtomicBool::new(false),
+            proposals: AtomicU64::new(0),
+            clients: AtomicU64::new(0),
+            silent: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
         }
     }
 
@@ -108,11 +151,12 @@ impl Cluster {
             .map(|n| InitialMember { name: format!("m{n}"), peer_urls: vec![url(*n)] })
             .collect();
         let mut options =
-            StartOptions::new(format!("m{number}"), PathBuf::from("/data"), cluster, "sim".into());
+            StartOptions::new(format!("m{number}"), PathBuf::from(DATA), cluster, "sim".into());
         options.store = kstore_mvcc::Options::tiny();
+        options.store.checkpoint_interval = Duration::from_millis(700);
         options.wal = WalOptions::tiny();
         options.hub = HubOptions { window_weight: 4096, queue_weight: 2048, page_weight: 2048 };
-        options.kept_entries = 40;
+        options.kept_entries = 20;
         options
     }
 
@@ -127,6 +171,9 @@ impl Cluster {
         let mut node = self.node(number);
         if node.is_up {
             return;
+        }
+        if std::mem::take(&mut node.was_cut) {
+            self.look_at(number, &mut node);
         }
         node.is_up = true;
         node.lives += 1;
@@ -149,8 +196,12 @@ impl Cluster {
             match kstore_raft::start::<SimRuntime, _>(options, host, net).await {
                 Ok(member) => {
                     net::serve(&cluster.net, number, member.clone());
-                    cluster.node(number).member = Some(member);
+                    let mut node = cluster.node(number);
+                    node.member = Some(member);
+                    node.has_served = true;
                 }
+                // The power went as it started, and the nemesis knows.
+                Err(_) if cluster.disk(number).is_cut() => {}
                 Err(error) => cluster
                     .history
                     .violate(format!("member {number} does not start (life {life}): {error}")),
@@ -158,19 +209,123 @@ impl Cluster {
         });
     }
 
-    /// The power of a member goes; what was not synced is kept or lost by `policy`.
-    pub(super) fn cut_power(&self, number: u64, policy: CrashPolicy) {
+    /// The power of a member goes; what was not synced is kept or lost by `policy`. A job of this
+    /// lane, if one is in progress, is what the cut finds half done.
+    pub(super) fn cut_power(&self, number: u64, lane: &str, policy: CrashPolicy) {
         let mut node = self.node(number);
         if !node.is_up {
             return;
         }
         node.is_up = false;
+        node.was_cut = true;
         if let Some(jobs) = node.jobs.take() {
-            jobs.cut_power(&node.disk);
+            jobs.cut_power_amid(&node.disk, lane);
         }
         self.net.stop_serving(number);
         node.member = None;
+        node.follow_disk();
+        node.tally.cut();
         node.disk = node.disk.crash(policy);
+    }
+
+    /// Looks at the store that a power cut left, before anybody repairs it.
+    ///
+    /// A root that was being written may be torn, so one slot may be damaged. Everything that a
+    /// whole root names was durable before it was written: to find that missing, and to go back
+    /// to the root before, is for disks that lose what they had synced.
+    fn look_at(&self, number: u64, node: &mut Node) {
+        let disk: Arc<dyn Disk> = Arc::new(node.disk.clone());
+        match kstore_mvcc::verify(&disk, Path::new(DATA)) {
+            Ok(report) => {
+                let (torn, others): (Vec<_>, Vec<_>) =
+                    report.damages.iter().partition(|damage| damage.file == "root");
+                if torn.len() > 1 || !others.is_empty() {
+                    let damages = &report.damages;
+                    self.history.violate(format!(
+                        "member {number} has damage after a power cut (life {}): {damages:?}",
+                        node.lives
+                    ));
+                }
+                if !torn.is_empty() {
+                    node.tally.count("torn roots");
+                }
+                match report.pages.cmp(&node.pages) {
+                    std::cmp::Ordering::Greater => node.tally.count("state trees with more pages"),
+                    std::cmp::Ordering::Less => node.tally.count("state trees with fewer pages"),
+                    std::cmp::Ordering::Equal => {}
+                }
+                node.pages = report.pages;
+                node.tally.count("stores verified after a cut");
+            }
+            // Nothing was ever promised.
+            Err(_) if !node.has_served => {}
+            Err(error) => self.history.violate(format!(
+                "member {number} does not verify after a power cut (life {}): {error}",
+                node.lives
+            )),
+        }
+    }
+
+    /// Whether a member is writing a checkpoint.
+    pub(super) fn is_checkpointing(&self, number: u64) -> bool {
+        self.node(number).jobs.as_ref().is_some_and(|jobs| jobs.is_busy(CHECKPOINT))
+    }
+
+    /// How far an image on its way to a member is.
+    pub(super) fn image_stage(&self, number: u64) -> ImageStage {
+        let mut node = self.node(number);
+        node.follow_disk();
+        node.tally.stage
+    }
+
+    /// Takes in what the disks did.
+    pub(super) fn follow_disks(&self) {
+        self.numbers().into_iter().for_each(|number| self.node(number).follow_disk());
+    }
+
+    /// How often each thing was seen happening on any disk.
+    pub(super) fn tallies(&self) -> BTreeMap<&'static str, u64> {
+        self.follow_disks();
+        let mut sums = BTreeMap::new();
+        for number in self.numbers() {
+            let node = self.node(number);
+            for (what, count) in &node.tally.counts {
+                *sums.entry(*what).or_insert(0) += count;
+            }
+            *sums.entry("starts").or_insert(0) += node.lives;
+        }
+        sums
+    }
+
+    /// On how many disks a write to the log and its sync lie between question and answer.
+    pub(super) fn proofs(&self, proposal: u64) -> usize {
+        let numbers = self.numbers().into_iter();
+        numbers.filter(|number| self.node(*number).tally.take_proof(proposal)).count()
+    }
+
+    /// A number for a proposal.
+    pub(super) fn next_proposal(&self) -> u64 {
+        self.proposals.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A client begins.
+    pub(super) fn client_begins(&self) {
+        self.clients.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A client has ended, with its last operation.
+    pub(super) fn client_ends(&self) {
+        self.clients.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Lets the clients end.
+    pub(super) fn silence(&self) {
+        self.silent.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the clients are to end.
+    pub(super) fn is_silent(&self) -> bool {
+        self.silent.load(Ordering::Relaxed)
     }
 
     /// The process is killed; the machine, and what was written, stays.
@@ -220,6 +375,7 @@ impl Cluster {
         }
     }
 
+    /// Counts a fault.
     pub(super) fn count(&self, class: FaultClass) {
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry(class).or_insert(0) += 1;
     }
@@ -238,8 +394,12 @@ impl Cluster {
         }
     }
 
-    /// Whether all members serve, know one leader, and have applied the same entry.
+    /// Whether the clients have ended, and all members serve, know one leader, and have applied
+    /// the same entry.
     pub(super) fn has_converged(&self) -> bool {
+        if self.clients.load(Ordering::Relaxed) > 0 {
+            return false;
+        }
         let mut states = Vec::new();
         for number in self.numbers() {
             let Some(member) = self.member(number) else { return false };
@@ -280,7 +440,7 @@ impl Cluster {
 
     /// Ends the members cleanly, so that their stores can be verified.
     pub(super) async fn stop_all(&self) {
-        self.ending.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.ending.store(true, Ordering::SeqCst);
         for number in self.numbers() {
             let stopped = self.on(number, Duration::from_secs(30), |member| {
                 Box::pin(async move { member.stop().await })
@@ -321,8 +481,11 @@ impl Cluster {
     }
 
     /// Looks at a member: its chain hash, its leadership, its end.
-    fn inspect(&self, number: u64) {
+    pub(super) fn inspect(&self, number: u64) {
         let Some(member) = self.member(number) else { return };
+        if self.disk(number).is_cut() {
+            return;
+        }
         let view = member.snapshot();
         if let Some(position) = view.position() {
             self.history.chain(number, position.index.0, view.chain().0);
@@ -332,7 +495,7 @@ impl Cluster {
             self.history.leader(number, status.term.0);
         }
         if let Some(fatal) = status.fatal
-            && !self.ending.load(std::sync::atomic::Ordering::SeqCst)
+            && !self.ending.load(Ordering::SeqCst)
         {
             self.history.violate(format!("member {number} ended by itself: {fatal}"));
         }
@@ -364,6 +527,7 @@ pub(super) fn spawn_inspector(cluster: &Arc<Cluster>) {
             }
             turn += 1;
             if turn.is_multiple_of(10) {
+                cluster.follow_disks();
                 let numbers = cluster.numbers();
                 cluster.witness(numbers[turn / 10 % numbers.len()]);
             }

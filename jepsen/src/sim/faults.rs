@@ -8,7 +8,8 @@ use kstore_testkit::Prng;
 use kstore_testkit::disk::{CrashPolicy, Sector};
 use kstore_testkit::sim::{HARNESS, Latency, LinkOptions, now, sleep};
 
-use super::cluster::Cluster;
+use super::cluster::{APPLY, CHECKPOINT, Cluster};
+use super::tally::ImageStage;
 
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,10 +34,13 @@ pub enum FaultClass {
     Delay,
     /// One member's disk answers nothing for a while.
     DiskStall,
+    /// One member is away for so long that only an image brings it back; often the power goes again
+    /// as the image is taken in.
+    Away,
 }
 
 /// Every class.
-pub(super) const CLASSES: [FaultClass; 10] = [
+pub(super) const CLASSES: [FaultClass; 11] = [
     FaultClass::PowerCut,
     FaultClass::PowerCutAll,
     FaultClass::Kill,
@@ -47,7 +51,22 @@ pub(super) const CLASSES: [FaultClass; 10] = [
     FaultClass::Loss,
     FaultClass::Delay,
     FaultClass::DiskStall,
+    FaultClass::Away,
 ];
+
+/// How many classes there are.
+pub const CLASS_COUNT: usize = CLASSES.len();
+
+impl FaultClass {
+    /// Whether it takes several members.
+    fn is_of_the_net(self) -> bool {
+        match self {
+            Self::Partition | Self::OneWay | Self::Loss | Self::Delay | Self::Away => true,
+            Self::PowerCut | Self::PowerCutAll | Self::Kill | Self::LeaderBounce => false,
+            Self::Pause | Self::DiskStall => false,
+        }
+    }
+}
 
 impl Display for FaultClass {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
@@ -62,6 +81,7 @@ impl Display for FaultClass {
             Self::Loss => "loss",
             Self::Delay => "delay",
             Self::DiskStall => "disk-stall",
+            Self::Away => "away",
         })
     }
 }
@@ -71,28 +91,42 @@ impl Display for FaultClass {
 pub(super) fn spawn(cluster: &Arc<Cluster>, seed: u64, end: Duration) {
     let mut prng = cluster.world.prng(seed ^ 0xfa17_0000);
     // Two thirds of the classes, so that their combinations differ from seed to seed.
-    let classes: Vec<FaultClass> = CLASSES.into_iter().filter(|_| prng.below(3) > 0).collect();
-    let nemesis = Nemesis { cluster: Arc::clone(cluster), prng, classes };
-    cluster.world.spawn_on(HARNESS, nemesis.run(end));
+    let alone = cluster.numbers().len() == 1;
+    let mut classes: Vec<FaultClass> = CLASSES.into_iter().filter(|_| prng.below(3) > 0).collect();
+    classes.retain(|class| !(alone && class.is_of_the_net()));
+    let nemesis = Nemesis { cluster: Arc::clone(cluster), prng, classes, deck: Vec::new(), end };
+    cluster.world.spawn_on(HARNESS, nemesis.run());
 }
+
+/// How long the nemesis waits for a checkpoint, or for an image, to strike at it.
+const CHECKPOINT_WAIT: Duration = Duration::from_secs(3);
 
 struct Nemesis {
     cluster: Arc<Cluster>,
     prng: Prng,
+    /// Those that strike in this run.
     classes: Vec<FaultClass>,
+    /// What strikes next, from the end: each class once before any strikes again.
+    deck: Vec<FaultClass>,
+    end: Duration,
 }
 
 impl Nemesis {
-    async fn run(mut self, end: Duration) {
+    async fn run(mut self) {
+        let end = self.end;
         // Let the first leader be elected.
         sleep(Duration::from_millis(2500)).await;
-        while now() < end && !self.classes.is_empty() {
+        while now() < end {
             let pause = self.prng.between(200, 2500);
             sleep(Duration::from_millis(pause)).await;
             if now() >= end {
                 return;
             }
-            let class = self.classes[self.prng.index(self.classes.len())];
+            if self.deck.is_empty() {
+                self.deck.clone_from(&self.classes);
+                self.prng.shuffle(&mut self.deck);
+            }
+            let Some(class) = self.deck.pop() else { return };
             self.cluster.count(class);
             self.strike(class).await;
         }
@@ -121,6 +155,60 @@ impl Nemesis {
         }
     }
 
+    /// Cuts a member's power amid a job of this lane, if one is in progress. Not when all was healed
+    /// as this strike took its time.
+    fn cut(&mut self, number: u64, lane: &str) {
+        let policy = self.policy();
+        if now() < self.end {
+            self.cluster.cut_power(number, lane, policy);
+        }
+    }
+
+    /// Most times waits until a member is writing a checkpoint, for a cut that finds it half done.
+    async fn await_checkpoint(&mut self, numbers: &[u64]) {
+        if self.prng.one_in(3) {
+            return;
+        }
+        let until = now() + CHECKPOINT_WAIT;
+        while now() < until && !numbers.iter().any(|n| self.cluster.is_checkpointing(*n)) {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// One member is down until the others have purged what it lacks.
+    async fn strike_away(&mut self) {
+        let number = self.somebody();
+        self.cut(number, CHECKPOINT);
+        self.wait(2000, 5000).await;
+        self.cluster.start(number);
+        for _ in 0..self.prng.below(4) {
+            self.cut_at_the_image(number).await;
+        }
+    }
+
+    /// Cuts a member's power as it takes an image in, or as it goes on from it.
+    async fn cut_at_the_image(&mut self, number: u64) {
+        // The pieces take a few milliseconds; a whole image waits for its turn to be installed.
+        let moments = [
+            (ImageStage::Arriving, 15_000),
+            (ImageStage::Announced, 2_000),
+            (ImageStage::Installed, 0),
+        ];
+        let (least, most) = *self.prng.pick(&moments);
+        let until = now() + CHECKPOINT_WAIT;
+        while self.cluster.image_stage(number) < least {
+            if now() >= until {
+                return;
+            }
+            sleep(Duration::from_micros(50)).await;
+        }
+        let time = self.prng.below(most + 1);
+        sleep(Duration::from_micros(time)).await;
+        self.cut(number, APPLY);
+        self.wait(1, 500).await;
+        self.cluster.start(number);
+    }
+
     async fn wait(&mut self, least: u64, most: u64) {
         let time = self.prng.between(least, most);
         sleep(Duration::from_millis(time)).await;
@@ -130,15 +218,16 @@ impl Nemesis {
         match class {
             FaultClass::PowerCut => {
                 let number = self.somebody();
-                let policy = self.policy();
-                self.cluster.cut_power(number, policy);
+                self.await_checkpoint(&[number]).await;
+                self.cut(number, CHECKPOINT);
                 self.wait(1, 3000).await;
                 self.cluster.start(number);
             }
             FaultClass::PowerCutAll => {
+                let numbers = self.cluster.numbers();
+                self.await_checkpoint(&numbers).await;
                 for number in self.cluster.numbers() {
-                    let policy = self.policy();
-                    self.cluster.cut_power(number, policy);
+                    self.cut(number, CHECKPOINT);
                 }
                 self.wait(1, 500).await;
                 self.cluster.start_all();
@@ -151,8 +240,8 @@ impl Nemesis {
             }
             FaultClass::LeaderBounce => {
                 let number = self.leader();
-                let policy = self.policy();
-                self.cluster.cut_power(number, policy);
+                self.await_checkpoint(&[number]).await;
+                self.cut(number, CHECKPOINT);
                 self.wait(1, 20).await;
                 self.cluster.start(number);
             }
@@ -167,6 +256,7 @@ impl Nemesis {
                 let stall = Duration::from_millis(self.prng.between(100, 3000));
                 self.cluster.stall_disk(number, now() + stall);
             }
+            FaultClass::Away => self.strike_away().await,
             _ => self.strike_network(class).await,
         }
     }

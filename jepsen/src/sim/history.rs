@@ -76,6 +76,10 @@ pub(super) struct Counts {
 pub(super) struct Seen {
     pub(super) writes: Vec<Write>,
     pub(super) unknown: u64,
+    /// How often each kind of command was done.
+    pub(super) done: BTreeMap<&'static str, u64>,
+    /// Proposals that were answered, if that is noted, and whose proof was not looked at.
+    pub(super) answered: Vec<u64>,
     pub(super) reads: Vec<Read>,
     pub(super) watched: Vec<Watched>,
     pub(super) leases: Vec<Granted>,

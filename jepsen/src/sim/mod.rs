@@ -15,6 +15,10 @@
 //!   checks: see `check`
 //! ```
 //!
+//! After each power cut, before the member starts again, its store is verified as the disk kept it:
+//! what a whole root names must all be there. `power` is the same cluster under nothing but power
+//! cuts, with more keys and a proof that a sync lies between each write and its answer.
+//!
 //! Segments, pages and checkpoint triggers are tiny here, so that rare paths are common.
 
 mod check;
@@ -23,6 +27,8 @@ mod cluster;
 mod faults;
 mod history;
 mod net;
+mod power;
+mod tally;
 mod watchers;
 
 use std::collections::BTreeMap;
@@ -32,8 +38,10 @@ use std::time::Duration;
 
 use kstore_testkit::sim::{HARNESS, World, WorldOptions};
 
-pub use faults::FaultClass;
+pub use faults::{CLASS_COUNT, FaultClass};
+pub use power::{POWER_NEEDS, PowerOptions, PowerReport, power};
 
+use clients::Load;
 use cluster::Cluster;
 use history::History;
 
@@ -67,6 +75,8 @@ pub struct Report {
     pub events: u64,
     /// The revision at the end.
     pub revision: u64,
+    /// What the disks were seen doing, and how often.
+    pub disks: BTreeMap<&'static str, u64>,
     /// A hash of every decision of the run.
     pub trace: u64,
 }
@@ -89,6 +99,8 @@ impl Report {
             // Writing to a string cannot fail.
             let _ = write!(line, " {class}={count}");
         }
+        let images = self.disks.get("images installed").copied().unwrap_or(0);
+        let _ = write!(line, "; {images} images");
         line
     }
 }
@@ -106,7 +118,7 @@ pub fn run(options: &RunOptions) -> Report {
     let end = options.duration;
     world.enter(HARNESS, || {
         cluster.start_all();
-        clients::spawn(&cluster, options.seed, end);
+        clients::spawn(&cluster, Load::CONTENDED, options.seed, end);
         watchers::spawn(&cluster, options.seed, end);
         faults::spawn(&cluster, options.seed, end);
         cluster::spawn_inspector(&cluster);
@@ -115,7 +127,8 @@ pub fn run(options: &RunOptions) -> Report {
     world.enter(HARNESS, || cluster.heal());
     let converged = world.run_until(end + CONVERGE, || cluster.has_converged());
     if !converged {
-        history.violate(format!("no convergence: {}", cluster.describe()));
+        let text = world.enter(HARNESS, || cluster.describe());
+        history.violate(format!("no convergence: {text}"));
     }
     let finished = Arc::clone(&cluster);
     world.block_on(async move { check::after_heal(&finished).await });
@@ -138,6 +151,7 @@ fn report(seed: u64, cluster: &Cluster, trace: u64) -> Report {
         reads: counts.reads,
         events: counts.events,
         revision: counts.revision,
+        disks: cluster.tallies(),
         trace,
     }
 }

@@ -70,26 +70,31 @@ impl FileHeader {
         number: FileNumber,
         lineage: Lineage,
     ) -> Result<u64, String> {
-        if bytes[0..8] != MAGIC {
-            return Err("not a page file".to_owned());
-        }
-        let mut hasher = crc32fast::Hasher::new();
-        hasher.update(&bytes[..FILE_HEADER - 4]);
-        if hasher.finalize().to_le_bytes() != bytes[FILE_HEADER - 4..] {
-            return Err("file header checksum mismatch".to_owned());
+        let version = Self::version(bytes)?;
+        if version != FORMAT_VERSION {
+            return Err(format!("format version {version}, not {FORMAT_VERSION}"));
         }
         let mut seed = [0; 8];
         seed.copy_from_slice(&bytes[32..40]);
         let seed = u64::from_le_bytes(seed);
-        let version = u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
-        if version != FORMAT_VERSION {
-            return Err(format!("format version {version}, not {FORMAT_VERSION}"));
-        }
         let expected = Self { number, lineage, seed }.encode();
         if expected != *bytes {
             return Err("file header of another file or another store".to_owned());
         }
         Ok(seed)
+    }
+}
+
+impl FileHeader {
+    /// The format version that a sound header states.
+    fn version(bytes: &[u8; FILE_HEADER]) -> Result<u32, &'static str> {
+        if bytes[0..8] != MAGIC {
+            return Err("not a page file");
+        }
+        if crc32fast::hash(&bytes[..FILE_HEADER - 4]).to_le_bytes() != bytes[FILE_HEADER - 4..] {
+            return Err("file header checksum mismatch");
+        }
+        Ok(u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]))
     }
 }
 
@@ -122,6 +127,7 @@ impl PageStore {
     ) -> Result<(Self, PageWriter), OpenError> {
         let writer = PageWriter::new(Arc::clone(&disk), dir, lineage, &options, end, seed);
         let store = Self::open_read_only(disk, dir, lineage, options);
+        store.check_versions()?;
         store.cut_off(end)?;
         Ok((store, writer))
     }
@@ -136,6 +142,26 @@ impl PageStore {
         let files = Mutex::new(BTreeMap::new());
         let cache = Cache::new(options.cache_bytes);
         Self { disk, dir: dir.to_owned(), lineage, options, cache, files }
+    }
+
+    /// Refuses files of another format: nothing is wrong with them, and no older root would help.
+    /// What is damaged is not this one's concern: it shows when a page is read.
+    pub(crate) fn check_versions(&self) -> Result<(), OpenError> {
+        for number in self.files().map_err(OpenError::io("list", &self.dir))? {
+            let path = self.path(number);
+            let mut header = [0; FILE_HEADER];
+            let file = self.disk.open(&path, OpenMode::Read);
+            match file.and_then(|file| file.read_exact_at(&mut header, 0)) {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => continue,
+                read => read.map_err(OpenError::io("read", &path))?,
+            }
+            if let Ok(found) = FileHeader::version(&header)
+                && found != FORMAT_VERSION
+            {
+                return Err(OpenError::OtherFormat { path, found, expected: FORMAT_VERSION });
+            }
+        }
+        Ok(())
     }
 
     /// Deletes the page files that were begun after the root.

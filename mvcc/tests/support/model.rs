@@ -196,6 +196,9 @@ impl Model {
         let kept = limit.map_or(all.len(), |n| all.len().min(usize::try_from(n).unwrap()));
         assert_eq!(answer.more, kept < all.len());
         assert_eq!(answer.kvs.len(), kept);
+        let page = snapshot.page(&query, Access::Disk).unwrap();
+        assert_eq!((&page.kvs, page.more), (&answer.kvs, answer.more), "{query:?}");
+        assert_eq!(page.count, all.len().min(kept + 1) as u64, "it counts no further");
         for (mut expected, got) in all.into_iter().zip(answer.kvs) {
             if content == Content::KeysOnly {
                 expected.value = Bytes::new();

@@ -99,7 +99,17 @@ impl<R: AsyncRuntime> RaftLogReader<TypeConfig<R>> for LogStore {
             next = last.log_id.index + 1;
             entries.extend(batch);
         }
-        Ok(entries)
+        // A log that has stopped takes nothing more, but the engine may ask for what it handed in
+        // before it learns of that. Without an error it would take the entries for applied.
+        let is_short = match range.end_bound() {
+            Bound::Included(&wanted) => next <= wanted,
+            Bound::Excluded(&wanted) => next < wanted,
+            Bound::Unbounded => false,
+        };
+        match self.wal.failure() {
+            Some(error) if is_short => Err(error),
+            _ => Ok(entries),
+        }
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {

@@ -42,7 +42,7 @@ pub(crate) use network::Limits;
 pub(crate) use state_machine::MembershipEntry;
 use state_machine::{ImageSource, StateMachine};
 pub use types::PeerAddress;
-use types::{Completion, Proposal, TypeConfig};
+use types::{Completion, Proposal, TypeConfig, why_ended};
 use wire::{Append, Appended, Ballot, Balloted, ImagePiece, Transfer, Transferred};
 
 use crate::apply::Applier;
@@ -321,7 +321,7 @@ impl<R: AsyncRuntime> Engine for OpenRaft<R> {
             learners: membership.learner_ids().map(MemberId).collect(),
             addresses: membership.nodes().map(|(id, a)| (MemberId(*id), a.clone())).collect(),
             purged: metrics.purged.as_ref().map(|id| Index(id.index)),
-            fatal: metrics.running_state.as_ref().err().map(ToString::to_string),
+            fatal: metrics.running_state.as_ref().err().map(why_ended),
         }
     }
 

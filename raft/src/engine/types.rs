@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 
 use bytes::Bytes;
 use kstore_mvcc::{Index, Position, Term};
-use openraft::impls::{BoxedErrorSource, InlineBatch, leader_id_std};
+use openraft::errors::{ErrorSource, Fatal};
+use openraft::impls::{InlineBatch, leader_id_std};
 use openraft::raft::responder::Responder;
 use openraft::vote::RaftLeaderId;
 use openraft::{AsyncRuntime, RaftTypeConfig};
@@ -41,7 +42,7 @@ impl<R: AsyncRuntime> RaftTypeConfig for TypeConfig<R> {
         = InlineBatch<T>
     where
         T: Send + 'static;
-    type ErrorSource = BoxedErrorSource;
+    type ErrorSource = Cause;
 }
 
 // The derives would ask all of these of `R`, which is only a name here.
@@ -110,6 +111,38 @@ impl<R: AsyncRuntime, T: Send + 'static> Responder<TypeConfig<R>, T> for Complet
     fn on_complete(self, result: T) {
         (self.0)(result);
     }
+}
+
+/// What the disk or the store said: one line, without the chain of those that passed it on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cause(String);
+
+impl Display for Cause {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Cause {}
+
+impl ErrorSource for Cause {
+    fn from_error<E: std::error::Error + 'static>(error: &E) -> Self {
+        Self(error.to_string())
+    }
+
+    fn from_string(text: impl ToString) -> Self {
+        Self(text.to_string())
+    }
+}
+
+/// Why the engine ended, in one line: the cause, if the disk or the store is to blame, and not
+/// what the engine was about.
+pub(crate) fn why_ended<R: AsyncRuntime>(fatal: &Fatal<TypeConfig<R>>) -> String {
+    let cause = match fatal {
+        Fatal::StorageError(error) => std::error::Error::source(error),
+        Fatal::Panicked | Fatal::Stopped => None,
+    };
+    cause.map_or_else(|| fatal.to_string(), ToString::to_string)
 }
 
 /// The position of a log id.

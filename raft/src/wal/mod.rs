@@ -101,7 +101,7 @@ impl Default for WalOptions {
             segment_bytes_first: 1 << 20,
             segment_bytes: 64 << 20,
             group_bytes: 4 << 20,
-            tail_bytes: 64 << 20,
+            tail_bytes: 16 << 20,
         }
     }
 }
@@ -358,6 +358,12 @@ impl Wal {
         self.shared.read(start, end, bytes_max, access)
     }
 
+    /// Why nothing is written any more, if so: entries handed in since are not kept.
+    #[must_use]
+    pub fn failure(&self) -> Option<io::Error> {
+        self.shared.state().fault.as_ref().map(Fault::error)
+    }
+
     /// The last entry; the last purged one when there is no other.
     #[must_use]
     pub fn last(&self) -> Option<Position> {
@@ -418,8 +424,12 @@ fn make_dir(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
 }
 
 /// Reads the whole log in `dir`, which nobody has open, changes nothing, and returns what opening
-/// it would; `None` if there is no log.
-pub fn inspect(disk: &dyn Disk, dir: &Path) -> Result<Option<Recovered>, OpenError> {
-    let found = recover::find(disk, dir, OpenMode::Read, 0, None)?;
+/// it would; `None` if there is no log. `applied` is that of [`Wal::open`].
+pub fn inspect(
+    disk: &dyn Disk,
+    dir: &Path,
+    applied: Option<Index>,
+) -> Result<Option<Recovered>, OpenError> {
+    let found = recover::find(disk, dir, OpenMode::Read, 0, applied)?;
     Ok(found.map(|found| found.recovered()))
 }

@@ -38,7 +38,7 @@ use super::base::{Base, after};
 use super::folder::{segment_name, segment_number};
 use super::format::{
     BLOCK, BLOCK_BYTES, GROUP_HEADER_BYTES, GroupHeader, HeaderFault, Record, SEGMENT_HEADER_BYTES,
-    SegmentHeader, align,
+    SegmentHeader, VERSION, align,
 };
 use super::places::{Places, SegmentFile};
 use super::view::View;
@@ -86,9 +86,11 @@ impl Display for OpenError {
                 "the write-ahead log is damaged in {} at offset {offset}: {what}",
                 file.display()
             ),
-            Self::Version { file, version } => {
-                write!(f, "{} is of the unknown format version {version}", file.display())
-            }
+            Self::Version { file, version } => write!(
+                f,
+                "{} has format version {version}; this kstore reads version {VERSION} only",
+                file.display()
+            ),
         }
     }
 }
@@ -199,7 +201,11 @@ fn open_segments(
     dir: &Path,
     mode: OpenMode,
 ) -> Result<(Vec<Segment>, u64), OpenError> {
-    let names = disk.read_dir(dir).map_err(doing("list the directory", dir))?;
+    let names = match disk.read_dir(dir) {
+        // Not made yet: only for those who look and do not open.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        names => names.map_err(doing("list the directory", dir))?,
+    };
     let mut numbers: Vec<u64> =
         names.iter().filter_map(|entry| segment_number(&entry.name)).collect();
     numbers.sort_unstable();

@@ -361,6 +361,19 @@ fn the_power_goes_at_the_nth_change_with_or_without_it() {
 }
 
 #[test]
+fn the_power_goes_after_the_nth_sync_and_that_sync_counts() {
+    let (disk, file) = disk_with(b"old");
+    disk.cut_power_after_sync(2);
+    file.write_at(b"one", 0).unwrap();
+    file.sync().unwrap();
+    file.write_at(b"two", 0).unwrap();
+    assert!(is_crashed(file.sync()));
+    assert!(disk.is_cut());
+    let disk = disk.crash(CrashPolicy::LoseAll);
+    assert_eq!(content(&disk, "/data/log").unwrap(), b"two");
+}
+
+#[test]
 fn a_forgotten_write_and_a_lying_sync_report_success() {
     let (disk, file) = disk_with(b"old");
     let forget = |kind| Fault {

@@ -63,7 +63,8 @@ pub struct JobOptions {
     pub lanes: BTreeMap<String, Latency>,
     /// The same for lanes not named above.
     pub other_lanes: Latency,
-    /// A power cut comes before this many disk changes of the jobs in progress.
+    /// A power cut comes before this many disk changes of the jobs in progress; some come before
+    /// the first few, or right after one of the first syncs.
     pub cut_within: u64,
 }
 
@@ -110,12 +111,49 @@ struct State {
     cut: bool,
 }
 
+/// Of the power cuts some come before this many changes: a sync that is still to come must often
+/// not come any more.
+const CUT_SOON: u64 = 4;
+
+/// Some come right after one of this many syncs.
+const SYNCS: u64 = 4;
+
 /// Invariant: while `queue` is not empty, `working`.
 struct LaneState {
+    name: String,
     latency: Latency,
     queue: VecDeque<Job>,
     /// Whether the lane's task runs; the first job of the queue is then in progress.
     working: bool,
+}
+
+/// When, while the jobs in progress run, the power goes.
+enum Moment {
+    /// At a change of the disk; at once if it is none.
+    Change(u64, Applied),
+    /// Right after a sync: what should have been synced before that, but is to be synced after it,
+    /// is lost.
+    Sync(u64),
+}
+
+impl Moment {
+    fn draw(prng: &mut Prng, cut_within: u64) -> Self {
+        let applied = if prng.one_in(2) { Applied::Yes } else { Applied::No };
+        match prng.below(3) {
+            0 => Self::Change(prng.below(cut_within.clamp(1, CUT_SOON)), applied),
+            1 => Self::Change(prng.below(cut_within.max(1)), applied),
+            _ if cut_within < SYNCS => Self::Change(0, applied),
+            _ => Self::Sync(prng.between(1, SYNCS)),
+        }
+    }
+
+    fn plan(&self, disk: &SimDisk) {
+        match *self {
+            Self::Change(0, _) => disk.cut_power(),
+            Self::Change(changes, applied) => disk.cut_power_after(changes, applied),
+            Self::Sync(syncs) => disk.cut_power_after_sync(syncs),
+        }
+    }
 }
 
 impl Debug for SimJobs {
@@ -153,30 +191,39 @@ impl SimJobs {
         state.loose.len() + state.lanes.iter().map(|lane| lane.queue.len()).sum::<usize>()
     }
 
+    /// Whether a job of a lane of this name is in progress.
+    #[must_use]
+    pub fn is_busy(&self, lane: &str) -> bool {
+        self.inner.state().lanes.iter().any(|one| one.name == lane && !one.queue.is_empty())
+    }
+
     /// The power of the member goes: runs the jobs in progress, in random order, until the disk
     /// has made a few more changes; cuts the disk's power; drops the other jobs and all the
     /// member's tasks. What is left is in `disk`, for [`SimDisk::crash`] to settle.
     pub fn cut_power(&self, disk: &SimDisk) {
+        self.cut_power_amid(disk, "");
+    }
+
+    /// The same, but the jobs in progress of lanes called `lane` come first, so that it is one of
+    /// those that the cut finds half done.
+    pub fn cut_power_amid(&self, disk: &SimDisk, lane: &str) {
         let Inner { world, member, options, .. } = &*self.inner;
         let mut state = self.inner.state();
         state.cut = true;
         let mut in_progress: Vec<Job> = std::mem::take(&mut state.loose).into_values().collect();
-        let mut queued = Vec::new();
-        for lane in &mut state.lanes {
-            let mut queue = std::mem::take(&mut lane.queue);
-            in_progress.extend(queue.pop_front());
+        let (mut first, mut queued) = (Vec::new(), Vec::new());
+        for one in &mut state.lanes {
+            let mut queue = std::mem::take(&mut one.queue);
+            let place = if one.name == lane { &mut first } else { &mut in_progress };
+            place.extend(queue.pop_front());
             queued.extend(queue);
         }
         state.prng.shuffle(&mut in_progress);
-        let changes = state.prng.below(options.cut_within.max(1));
-        let applied = if state.prng.one_in(2) { Applied::Yes } else { Applied::No };
+        let moment = Moment::draw(&mut state.prng, options.cut_within);
         drop(state);
-        match changes {
-            0 => disk.cut_power(),
-            _ => disk.cut_power_after(changes, applied),
-        }
+        moment.plan(disk);
         world.enter(*member, || {
-            for job in in_progress {
+            for job in first.into_iter().chain(in_progress) {
                 if !disk.is_cut() {
                     job();
                 }
@@ -250,7 +297,8 @@ impl Jobs for SimJobs {
         let options = &self.inner.options;
         let latency = options.lanes.get(name).copied().unwrap_or(options.other_lanes);
         let mut state = self.inner.state();
-        state.lanes.push(LaneState { latency, queue: VecDeque::new(), working: false });
+        let (name_of_lane, queue) = (name.to_owned(), VecDeque::new());
+        state.lanes.push(LaneState { name: name_of_lane, latency, queue, working: false });
         let lane = state.lanes.len() - 1;
         drop(state);
         Arc::new(SimLane { inner: Arc::clone(&self.inner), lane, name: name.to_owned() })

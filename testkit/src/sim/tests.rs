@@ -343,6 +343,36 @@ fn a_power_cut_runs_the_first_job_of_a_lane_in_part_and_no_other() {
     assert_eq!(lengths.into_iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
 }
 
+#[test]
+fn a_power_cut_amid_a_lane_finds_that_lanes_job_half_done_and_no_other_begun() {
+    let path = std::path::Path::new("/file");
+    let mut halves = 0;
+    for seed in 0..100 {
+        let world = world(seed);
+        let disk = SimDisk::new(seed);
+        let file = disk.open(path, OpenMode::CreateNew).unwrap();
+        disk.sync_dir(std::path::Path::new("/")).unwrap();
+        let jobs = SimJobs::new(&world, 1, seed, JobOptions::default());
+        let other = jobs.lane("other");
+        other.push(Box::new(|| unreachable!("the other lane's job comes later")));
+        let written = Arc::clone(&file);
+        assert!(!jobs.is_busy("pages"));
+        jobs.lane("pages").push(Box::new(move || {
+            // More than any cut waits for.
+            for byte in 0..20 {
+                if written.write_at(b"x", byte).and_then(|()| written.sync()).is_err() {
+                    return;
+                }
+            }
+        }));
+        assert!(jobs.is_busy("pages"));
+        jobs.cut_power_amid(&disk, "pages");
+        let disk = disk.crash(CrashPolicy::LoseAll);
+        halves += u64::from(disk.open(path, OpenMode::Read).unwrap().length().unwrap() > 0);
+    }
+    assert!(halves > 30, "{halves}");
+}
+
 fn echo(notes: &Notes) -> Handler {
     let notes = notes.clone();
     Arc::new(move |from, _, bytes| {
