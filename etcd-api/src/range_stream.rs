@@ -98,11 +98,14 @@ impl Rest {
     async fn next_chunk(&mut self) -> Result<Chunk, Status> {
         let asked = self.chunk.min(self.query.limit.unwrap_or(u64::MAX));
         let query = RangeQuery { limit: Some(asked), ..self.query.clone() };
+        // Once is enough to count the whole range.
+        let is_first = self.count.is_none();
         let answer = self
             .api
             .member()
-            .read_as_job(self.snapshot.clone(), move |snapshot, access| {
-                snapshot.range(&query, access)
+            .read_as_job(self.snapshot.clone(), move |snapshot, access| match is_first {
+                true => snapshot.range(&query, access),
+                false => snapshot.page(&query, access),
             })
             .await
             .map_err(|why| error::read_failure(&why))?;

@@ -18,7 +18,10 @@ passed=0
 failed=0
 for count in "${counts[@]}"; do
   "$here/run-suite.sh" "$etcd" "$count" "$lists/etcd" >"$lists/etcd.log" 2>&1 || true
-  "$here/run-suite.sh" "$kstore" "$count" "$lists/kstore" >"$lists/kstore.log" 2>&1 || true
+  # A group that several members of etcd do not stand is not compared.
+  skip="${SKIP:-}"
+  if [ "$count" -gt 1 ]; then skip="ErrorsOfTxnThatWrites${skip:+,$skip}"; fi
+  SKIP="$skip" "$here/run-suite.sh" "$kstore" "$count" "$lists/kstore" >"$lists/kstore.log" 2>&1 || true
   sort -o "$lists/etcd" "$lists/etcd"
   sort -o "$lists/kstore" "$lists/kstore"
   tail -n 2 "$lists/etcd.log"

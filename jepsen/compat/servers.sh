@@ -7,14 +7,21 @@
 #   servers.sh restart DIR [N]                      SIGTERM, then start again: member N, or all one after another
 #   servers.sh kill DIR N                           kill -9 of member N
 #   servers.sh resume DIR N                         start member N again
+#   servers.sh launch DIR N                         start member N again and do not wait for it
 #   servers.sh stop DIR                             ends all members
+#   servers.sh port [TAKEN...]                      prints a port that nobody listens on
 #   servers.sh takes BINARY FLAG                    succeeds if the server's help names the flag
+#
+# In a FLAG of `start`, {m} stands for the name of the member: m1, m2, ... With
+# SCHEME=https in the environment the URLs of clients and peers are that; the
+# files of TLS are flags.
 #
 # DIR has a folder m1, m2, ... per member: `command` (one word a line), `pid`,
 # `log` and `data`. All that is known about the cluster is in these files, so
 # that each call can be a process of its own. Processes are ended by their pid only.
 set -euo pipefail
 
+scheme="${SCHEME:-http}"
 ready_line="ready to serve client requests"
 ready_seconds=60
 stop_seconds=15
@@ -89,19 +96,19 @@ start_once() { # start_once DIR BINARY COUNT FLAG...
   shift 3
   for n in $(seq "$count"); do
     ports+=("$(free_port "${ports[@]}")"); ports+=("$(free_port "${ports[@]}")")
-    cluster+="${cluster:+,}m$n=http://127.0.0.1:${ports[2 * n - 1]}"
+    cluster+="${cluster:+,}m$n=$scheme://127.0.0.1:${ports[2 * n - 1]}"
     endpoints+="${endpoints:+,}127.0.0.1:${ports[2 * n - 2]}"
   done
   for n in $(seq "$count"); do
     m="$dir/m$n"
     rm -rf "$m"; mkdir -p "$m"; : >"$m/log"
-    local client="http://127.0.0.1:${ports[2 * n - 2]}" peer="http://127.0.0.1:${ports[2 * n - 1]}"
+    local client="$scheme://127.0.0.1:${ports[2 * n - 2]}" peer="$scheme://127.0.0.1:${ports[2 * n - 1]}"
     words "$binary" >"$m/command"
     printf '%s\n' --name "m$n" --data-dir "$m/data" \
       --listen-client-urls "$client" --advertise-client-urls "$client" \
       --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" \
       --initial-cluster "$cluster" --initial-cluster-token "$(basename -- "$dir")" \
-      --initial-cluster-state new "$@" >>"$m/command"
+      --initial-cluster-state new "${@//\{m\}/m$n}" >>"$m/command"
     launch "$m"
   done
   echo "$endpoints" >"$dir/endpoints"
@@ -139,7 +146,9 @@ case "$command" in
   restart) for m in $(if [ -n "${2:-}" ]; then echo "$1/m$2"; else each "$1"; fi); do restart_member "$m"; done ;;
   kill) end "$1/m$2" KILL ;;
   resume) launch "$1/m$2"; await "$1/m$2" ;;
+  launch) launch "$1/m$2" ;;
   stop) stop "$1" ;;
+  port) free_port "$@" ;;
   takes) takes "$@" ;;
   *) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac

@@ -5,99 +5,15 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test needs is there or the test has failed")]
 
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+#[path = "support/mod.rs"]
+mod support;
 
-const KSTORE: &str = env!("CARGO_BIN_EXE_kstore");
+use std::path::Path;
 
-/// A member in a process of its own, killed when it is dropped.
-struct Member {
-    process: Child,
-    endpoint: String,
-}
+use support::{Member, Scratch, Setup, offline, text};
 
-impl Member {
-    fn start(data_dir: &Path) -> Self {
-        let (client, peer) = (free_address(), free_address());
-        let client_url = format!("http://{client}");
-        let process = Command::new(KSTORE)
-            .arg("server")
-            .arg(format!("--data-dir={}", data_dir.display()))
-            .args([format!("--listen-client-urls={client_url}")])
-            .args([format!("--advertise-client-urls={client_url}")])
-            .args([format!("--listen-peer-urls=http://{peer}")])
-            .args([format!("--initial-advertise-peer-urls=http://{peer}")])
-            .args([format!("--initial-cluster=default=http://{peer}")])
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut member = Self { process, endpoint: client };
-        let lines = BufReader::new(member.process.stderr.take().unwrap()).lines();
-        let mut seen = Vec::new();
-        for line in lines {
-            let line = line.unwrap();
-            if line.contains("ready to serve client requests") {
-                return member;
-            }
-            seen.push(line);
-        }
-        panic!("the member ended before it was ready:\n{}", seen.join("\n"));
-    }
-
-    fn run(&self, words: &[&str]) -> Output {
-        Command::new(KSTORE).args(words).arg("--endpoints").arg(&self.endpoint).output().unwrap()
-    }
-
-    fn says(&self, words: &[&str]) -> String {
-        text(&self.run(words))
-    }
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-}
-
-/// An address that was free a moment ago.
-fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
-}
-
-fn text(output: &Output) -> String {
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}: {errors}", output.status);
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn offline(words: &[&str]) -> Output {
-    Command::new(KSTORE).args(words).output().unwrap()
-}
-
-/// A directory of its own for one test, removed at its end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let _was_not_there = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _already_gone = std::fs::remove_dir_all(&self.0);
-    }
+fn start(data_dir: &Path) -> Member {
+    Setup::alone(data_dir).start()
 }
 
 #[test]
@@ -105,7 +21,7 @@ fn what_was_saved_is_restored_with_its_revisions() {
     let scratch = Scratch::new("restored");
     let (file, restored) = (scratch.path("image"), scratch.path("restored"));
     {
-        let member = Member::start(&scratch.0.join("first"));
+        let member = start(&scratch.0.join("first"));
         assert_eq!(member.says(&["put", "key", "one"]), "OK\n");
         assert_eq!(member.says(&["put", "key", "two", "--prev-kv"]), "OK\nkey\none\n");
         let saved = member.says(&["snapshot", "save", &file]);
@@ -118,7 +34,7 @@ fn what_was_saved_is_restored_with_its_revisions() {
     text(&offline(&["snapshot", "restore", &file, "--data-dir", &restored]));
     assert!(text(&offline(&["verify", &restored])).ends_with("sound\n"));
 
-    let member = Member::start(Path::new(&restored));
+    let member = start(Path::new(&restored));
     assert_eq!(member.says(&["get", "key"]), "key\ntwo\n");
     assert_eq!(member.says(&["get", "key", "--rev", "2"]), "key\none\n");
     let members = member.says(&["member", "list"]);
@@ -141,7 +57,7 @@ fn a_store_cannot_be_verified_while_it_is_served() {
     let scratch = Scratch::new("verified");
     let data_dir = scratch.path("data");
     {
-        let member = Member::start(Path::new(&data_dir));
+        let member = start(Path::new(&data_dir));
         member.says(&["put", "key", "value"]);
         let verified = offline(&["verify", &data_dir]);
         let said = String::from_utf8(verified.stderr).unwrap();
@@ -153,7 +69,7 @@ fn a_store_cannot_be_verified_while_it_is_served() {
 #[test]
 fn a_refusal_is_one_line_and_an_exit_code() {
     let scratch = Scratch::new("refused");
-    let member = Member::start(&scratch.0.join("data"));
+    let member = start(&scratch.0.join("data"));
     for (words, code, said) in [
         (&["get", ""][..], 1, "Error: etcdserver: key is not provided\n"),
         (

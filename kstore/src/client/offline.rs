@@ -16,18 +16,18 @@ use std::sync::Arc;
 use clap::{ArgMatches, Command};
 use kstore_host::os::{OsDisk, OsRandom};
 use kstore_host::{Disk, OpenMode, Random};
-use kstore_mvcc::{
-    ImageError, ImageInfo, ImageReceiver, ReceivedImage, Restart, StoreId, VerifyReport, install,
-    verify,
-};
+use kstore_mvcc::{ImageError, ImageInfo, ImageReceiver, ReceivedImage, Restart, StoreId, install};
 
 use super::arguments::{Flags, only_word, switch, text, verb};
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::notation::show_size;
-use super::output::{Answer, Fields, Json, Page, Style, Table, complain, print, say};
+use super::output::{Answer, Fields, Json, Page, Style, Table, print, say};
 use super::settings::Settings;
 
 mod discard;
+mod verify;
+
+pub(crate) use verify::{verify_command, verify_directory};
 
 /// How much of a file is read at a time.
 const PIECE: usize = 1 << 20;
@@ -49,10 +49,6 @@ pub(crate) fn restore_command() -> Command {
         text("wal-dir", "Accepted; a new cluster begins with an empty log"),
         switch("skip-hash-check", "Accepted; the digest is always checked"),
     ])
-}
-
-pub(crate) fn verify_command() -> Command {
-    verb("verify", "Looks at every byte of the store of a stopped member", "data-dir")
 }
 
 pub(crate) fn status(settings: &Settings, flags: &ArgMatches) -> Result<(), Failure> {
@@ -165,62 +161,5 @@ impl Answer for ImageStatus {
         ];
         let headings = vec!["revision", "compact revision", "total size", "lineage"];
         Some(Table { headings, rows: vec![row] })
-    }
-}
-
-pub(crate) fn verify_directory(settings: &Settings, flags: &ArgMatches) -> Result<(), Failure> {
-    let name = only_word(flags, "verify requires exactly one argument")?;
-    let (disk, data_dir): (Arc<dyn Disk>, _) = (Arc::new(OsDisk), Path::new(&name));
-    let _lock = disk.lock(data_dir).map_err(|error| match error.kind() {
-        std::io::ErrorKind::WouldBlock => {
-            Failure::error(format!("{name} is in use: stop the member first"))
-        }
-        _ => Failure::error(format!("{name}: {error}")),
-    })?;
-    let report = verify(&disk, data_dir).map_err(Failure::error)?;
-    print(settings.style, &report)?;
-    match report.damages.len() {
-        0 => Ok(()),
-        many => {
-            for damage in &report.damages {
-                complain(&format!("{damage}\n"));
-            }
-            Err(Failure::new(Exit::Error, format!("the store is damaged in {many} places")))
-        }
-    }
-}
-
-impl Answer for VerifyReport {
-    fn simple(&self, page: &mut Page) {
-        let bytes = show_size(self.record_bytes);
-        page.line(format!("{}: revision {}", self.home.display(), self.revision));
-        page.line(format!("{} records ({bytes}) in {} segments", self.records, self.segments));
-        page.line(format!(
-            "{} cells in {} pages on {} levels",
-            self.cells, self.pages, self.height
-        ));
-        page.line(if self.damages.is_empty() { "sound" } else { "DAMAGED" });
-    }
-
-    fn json(&self, _style: Style) -> Option<Json> {
-        let damages = self.damages.iter().map(|damage| {
-            Json::whole([
-                ("file", damage.file.as_str().into()),
-                ("offset", damage.offset.into()),
-                ("what", damage.what.as_str().into()),
-            ])
-        });
-        Some(Json::whole([
-            ("home", self.home.to_string_lossy().as_ref().into()),
-            ("revision", self.revision.0.into()),
-            ("compactRevision", self.compacted.0.into()),
-            ("segments", self.segments.into()),
-            ("records", self.records.into()),
-            ("recordBytes", self.record_bytes.into()),
-            ("cells", self.cells.into()),
-            ("pages", self.pages.into()),
-            ("height", u64::from(self.height).into()),
-            ("damages", Json::list(damages)),
-        ]))
     }
 }

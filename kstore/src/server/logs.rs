@@ -35,7 +35,11 @@ pub(crate) fn start(logs: &Logs) {
     // member. (A peer that does not answer is no such thing.)
     let libraries = logs.level.min(LevelFilter::ERROR);
     let ours = ["kstore", "kstore_etcd_api", "kstore_raft", "kstore_machine", "kstore_mvcc"];
-    let targets = ours.map(|target| (target, logs.level));
+    let mut targets = ours.map(|target| (target, logs.level)).to_vec();
+    // What it cannot cope with ends the member, and the member's last line says it.
+    if logs.level < LevelFilter::DEBUG {
+        targets.push(("openraft", LevelFilter::OFF));
+    }
     let filter = Targets::new().with_default(libraries).with_targets(targets);
     let lines = tracing_subscriber::fmt::layer().with_writer(stderr).with_target(false);
     let registry = tracing_subscriber::registry();
