@@ -209,12 +209,21 @@ impl Store {
 
     /// Whether it is time for a checkpoint: the Raft log behind the last root is long, many pages
     /// are dirty, or something changed a while ago.
+    ///
+    /// The first one of a run (`none_yet`) comes after a 64th of the log: a process that is killed
+    /// every few seconds never lives to see the other triggers, and would replay more each time.
     #[must_use]
-    pub fn checkpoint_due(&self, log_bytes_behind_root: u64, since_last: Duration) -> bool {
+    pub fn checkpoint_due(
+        &self,
+        log_bytes_behind_root: u64,
+        since_last: Duration,
+        none_yet: bool,
+    ) -> bool {
         if !self.can_checkpoint() {
             return false;
         }
-        log_bytes_behind_root >= self.options.checkpoint_log_bytes
+        let log_bytes = self.options.checkpoint_log_bytes / if none_yet { 64 } else { 1 };
+        log_bytes_behind_root >= log_bytes
             || self.tree.dirty_bytes() >= self.options.dirty_budget / 4
             || since_last >= self.options.checkpoint_interval
     }

@@ -295,14 +295,31 @@ fn a_full_disk_is_fatal_and_names_what_failed() {
 #[test]
 fn pressure_grows_with_dirty_pages_and_a_checkpoint_takes_it_away() {
     let mut bench = Bench::new();
-    assert!(!bench.store.checkpoint_due(u64::MAX, std::time::Duration::MAX), "nothing changed");
+    assert!(
+        !bench.store.checkpoint_due(u64::MAX, std::time::Duration::MAX, false),
+        "nothing changed"
+    );
     for n in 0..6000 {
         bench.put(&format!("key{n}"), "v");
     }
     let pressure = bench.store.pressure();
     assert!(pressure.dirty_bytes > pressure.budget / 4, "{pressure:?}");
-    assert!(bench.store.checkpoint_due(0, std::time::Duration::ZERO));
+    assert!(bench.store.checkpoint_due(0, std::time::Duration::ZERO, false));
     checkpoint(&mut bench.store).unwrap();
     assert!(bench.store.pressure().dirty_bytes < pressure.dirty_bytes / 10);
-    assert!(!bench.store.checkpoint_due(0, std::time::Duration::MAX), "nothing changed since");
+    assert!(
+        !bench.store.checkpoint_due(0, std::time::Duration::MAX, false),
+        "nothing changed since"
+    );
+}
+
+#[test]
+fn a_member_that_is_killed_every_few_seconds_replays_a_bounded_log() {
+    let mut bench = Bench::new();
+    bench.put("key", "value");
+    let now = std::time::Duration::ZERO;
+    let replayed = Options::tiny().checkpoint_log_bytes / 64;
+    assert!(bench.store.checkpoint_due(replayed, now, true), "the first one of a run comes early");
+    assert!(!bench.store.checkpoint_due(replayed, now, false), "later ones do not");
+    assert!(!bench.store.checkpoint_due(replayed / 64, now, true), "nor at every start");
 }

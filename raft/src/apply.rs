@@ -482,9 +482,12 @@ impl Applier {
         &self,
         log_bytes: u64,
         since_last: std::time::Duration,
+        none_yet: bool,
     ) -> io::Result<bool> {
-        self.with_machine(move |machine| Ok(machine.store().checkpoint_due(log_bytes, since_last)))
-            .await
+        self.with_machine(move |machine| {
+            Ok(machine.store().checkpoint_due(log_bytes, since_last, none_yet))
+        })
+        .await
     }
 
     /// Begins a checkpoint of the newest view; `None` if there is nothing to write.

@@ -26,15 +26,29 @@ pub(crate) const KEPT_ENTRIES: u64 = 10_000;
 /// Writes checkpoints, one at a time.
 pub(crate) struct Checkpointer {
     lane: Arc<dyn Lane>,
-    /// Held while one is under way; the time of the last one.
-    last: Mutex<Duration>,
+    /// Held while one is under way.
+    last: Mutex<Last>,
     /// How many entries stay behind the newest one.
     pub(crate) kept_entries: u64,
 }
 
+/// The newest checkpoint of this run of the member.
+struct Last {
+    /// When it was written, or when the member started.
+    at: Duration,
+    /// Whether there was none yet.
+    none_yet: bool,
+}
+
 impl Checkpointer {
     pub(crate) fn new(lane: Arc<dyn Lane>, now: Duration, kept_entries: u64) -> Self {
-        Self { lane, last: Mutex::new(now), kept_entries }
+        Self { lane, last: Mutex::new(Last { at: now, none_yet: true }), kept_entries }
+    }
+}
+
+impl Last {
+    fn written(&mut self, now: Duration) {
+        *self = Self { at: now, none_yet: false };
     }
 }
 
@@ -42,9 +56,12 @@ impl Checkpointer {
 pub(crate) async fn checkpoint_if_due(core: &Arc<Core>) -> Result<(), String> {
     let durable = core.applier.durable().await.map_err(|e| e.to_string())?;
     let root = durable.newest.map_or(Index(0), |position| position.index);
-    let last = *core.checkpointer.last.lock().await;
-    let since = core.clock.monotonic().saturating_sub(last);
-    let due = core.applier.checkpoint_due(core.wal.bytes_behind(root), since).await;
+    let log_bytes = core.wal.bytes_behind(root);
+    let last = core.checkpointer.last.lock().await;
+    let since = core.clock.monotonic().saturating_sub(last.at);
+    let none_yet = last.none_yet;
+    drop(last);
+    let due = core.applier.checkpoint_due(log_bytes, since, none_yet).await;
     if due.map_err(|e| e.to_string())? {
         return checkpoint(core).await;
     }
@@ -57,7 +74,7 @@ pub(crate) async fn checkpoint(core: &Arc<Core>) -> Result<(), String> {
     let held = core.applier.hold_store().await;
     let job = core.applier.prepare_checkpoint().await.map_err(|e| e.to_string())?;
     let Some(job) = job else {
-        *last = core.clock.monotonic();
+        last.written(core.clock.monotonic());
         return Ok(());
     };
     let (flushed, is_flushed) = oneshot::channel();
@@ -71,7 +88,7 @@ pub(crate) async fn checkpoint(core: &Arc<Core>) -> Result<(), String> {
         .map_err(|_| "the checkpoint lane has ended".to_owned())?
         .map_err(|e| e.to_string())?;
     let durable = core.applier.finish_checkpoint(done).await.map_err(|e| e.to_string())?;
-    *last = core.clock.monotonic();
+    last.written(core.clock.monotonic());
     drop((held, last));
     purge(core, durable).await;
     Ok(())
