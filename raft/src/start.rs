@@ -23,7 +23,7 @@ use crate::apply::{Applier, Home, Listeners, open_machine};
 use crate::barrier::Barrier;
 use crate::bootstrap::{InitialMember, cluster_id, member_id};
 use crate::checkpointer::{Checkpointer, KEPT_ENTRIES};
-use crate::engine::{self, Limits, Parts, PeerAddress, Timing};
+use crate::engine::{self, Limits, Parts, PeerAddress, Seat, Timing};
 use crate::hearing::Hearing;
 use crate::housekeeping;
 use crate::identity::Identity;
@@ -186,6 +186,7 @@ pub async fn start<R: AsyncRuntime, N: PeerNet>(
         member: identity.member,
         cluster_name: identity.cluster.to_string(),
         timing,
+        seat: seat_of(identity.member, &options),
         limits: limits_of(timing),
         wal: opened.wal.clone(),
         jobs: Arc::clone(&host.jobs),
@@ -302,6 +303,17 @@ fn first_members(options: &StartOptions) -> BTreeMap<u64, PeerAddress> {
         (member_id(&options.token, member).0, address)
     };
     options.cluster.iter().map(member).collect()
+}
+
+/// The seat of a member among the first members; one that came later has that of a member alone.
+fn seat_of(me: MemberId, options: &StartOptions) -> Seat {
+    let members = first_members(options);
+    let number = members.keys().position(|id| *id == me.0);
+    let narrow = |number: usize| u16::try_from(number).unwrap_or(u16::MAX);
+    number.map_or(Seat { number: 0, of: 1 }, |number| Seat {
+        number: narrow(number),
+        of: narrow(members.len()),
+    })
 }
 
 fn open(options: &StartOptions, host: &HostParts, me: MemberId) -> Result<Opened, StartError> {

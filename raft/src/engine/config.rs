@@ -1,8 +1,15 @@
 //! openraft's settings, from etcd's two timing flags.
 //!
 //! With heartbeat H and election timeout T (T ≥ 5 H): a follower that hears nothing campaigns
-//! after 0.9 T to 1.2 T, because openraft waits a leader's lease (the maximum below) and then a
-//! random time between minimum and maximum.
+//! after 0.75 T to 1.2 T. openraft waits a leader's lease (the maximum below) and then a random
+//! time between minimum and maximum; each member has a part of that range for itself (its
+//! [`Seat`]), so that two followers do not campaign at the same moment, split the votes and wait
+//! once more:
+//!
+//! ```text
+//!   0.75 T                0.90 T                1.05 T               1.20 T
+//!     ├── seat 0 ────┤      ├── seat 1 ────┤      ├── seat 2 ────┤      │
+//! ```
 //!
 //! Invariant: `enable_leader_restore` is off. A restarted leader that resumed its term could give
 //! the ids of entries that it had sent, but not synced, to other payloads, and acknowledged writes
@@ -63,19 +70,50 @@ impl Timing {
     }
 }
 
+/// Which of the members of a cluster this one is, in the order of their ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seat {
+    /// From 0 on.
+    pub(crate) number: u16,
+    /// How many there are; at least 1.
+    pub(crate) of: u16,
+}
+
+/// When a follower campaigns, as shares of T: the earliest and the latest of all seats.
+const CAMPAIGN: (f64, f64) = (0.75, 1.2);
+
+/// Which part of its seat a member uses; the rest is the distance to the next one.
+const USED: f64 = 0.7;
+
+impl Seat {
+    /// openraft's shortest and longest election timeout: the lease is the longest one, and a
+    /// campaign begins after the lease and a random time between the two.
+    fn election_timeouts(self, timing: Timing) -> (Duration, Duration) {
+        let width = (CAMPAIGN.1 - CAMPAIGN.0) / f64::from(self.of);
+        let first = CAMPAIGN.0 + width * f64::from(self.number);
+        let longest = (first + width * USED) / 2.0;
+        (timing.election.mul_f64(first - longest), timing.election.mul_f64(longest))
+    }
+}
+
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
 /// openraft's settings for a member.
-pub(crate) fn engine_config(cluster_name: String, timing: Timing) -> Result<Config, String> {
+pub(crate) fn engine_config(
+    cluster_name: String,
+    timing: Timing,
+    seat: Seat,
+) -> Result<Config, String> {
     timing.check()?;
+    let (shortest, longest) = seat.election_timeouts(timing);
     let config = Config {
         cluster_name,
         heartbeat_interval: millis(timing.heartbeat),
         heartbeat_min_interval: Some(millis(timing.heartbeat / 4)),
-        election_timeout_min: millis(timing.election.mul_f64(0.3)),
-        election_timeout_max: millis(timing.lease()),
+        election_timeout_min: millis(shortest),
+        election_timeout_max: millis(longest),
         quorum_loss_probe_interval: Some(millis(timing.election.mul_f64(1.2))),
         enable_leader_restore: Some(cfg!(feature = "planted") && crate::planted::leader_restore()),
         enable_pre_vote: Some(true),
@@ -114,8 +152,25 @@ mod tests {
                 heartbeat: Duration::from_millis(heartbeat),
                 election: Duration::from_millis(election),
             };
-            engine_config("test".to_owned(), timing).unwrap();
+            for of in 1..=7 {
+                for number in 0..of {
+                    engine_config("test".to_owned(), timing, Seat { number, of }).unwrap();
+                }
+            }
         }
+    }
+
+    #[test]
+    fn no_two_members_campaign_at_the_same_moment() {
+        let timing = Timing::default();
+        let mut latest = timing.election.mul_f64(0.74);
+        for number in 0..5 {
+            let (shortest, longest) = Seat { number, of: 5 }.election_timeouts(timing);
+            assert!(longest + shortest > latest + Duration::from_millis(20));
+            assert!(shortest > timing.heartbeat * 2);
+            latest = longest * 2;
+        }
+        assert!(latest <= timing.election.mul_f64(1.2));
     }
 
     #[test]

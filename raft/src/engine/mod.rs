@@ -37,6 +37,7 @@ use prost::Message;
 
 pub(crate) use codec::COMMAND;
 use codec::decode_stored_membership;
+pub(crate) use config::Seat;
 pub use config::Timing;
 pub(crate) use network::Limits;
 pub(crate) use state_machine::MembershipEntry;
@@ -139,6 +140,7 @@ pub(crate) struct Parts {
     pub(crate) member: MemberId,
     pub(crate) cluster_name: String,
     pub(crate) timing: Timing,
+    pub(crate) seat: Seat,
     pub(crate) limits: Limits,
     pub(crate) wal: Wal,
     pub(crate) jobs: Arc<dyn Jobs>,
@@ -156,7 +158,7 @@ struct OpenRaft<R: AsyncRuntime> {
 /// Recovers the state and starts the engine's tasks on the current runtime, which must be `R`.
 /// Returns once every entry known to be committed is applied.
 pub(crate) async fn start<R: AsyncRuntime>(parts: Parts) -> Result<Arc<dyn Engine>, String> {
-    let config = config::engine_config(parts.cluster_name, parts.timing)?;
+    let config = config::engine_config(parts.cluster_name, parts.timing, parts.seat)?;
     let log = log_store::LogStore::new(parts.wal, Arc::clone(&parts.jobs));
     let peers = network::Peers {
         caller: parts.caller,
