@@ -101,10 +101,7 @@ impl Fault {
     }
 
     fn shows_value(self) -> bool {
-        !matches!(
-            self,
-            Self::Required | Self::Forbidden | Self::TooLong | Self::TooMany | Self::Internal
-        )
+        !matches!(self, Self::Required | Self::Forbidden | Self::TooLong | Self::Internal)
     }
 }
 
@@ -189,6 +186,23 @@ impl FieldErrors {
         let quoted: Vec<String> = supported.iter().map(|text| format!("\"{text}\"")).collect();
         let detail = format!("supported values: {}", quoted.join(", "));
         self.add(Fault::NotSupported, path, value, detail);
+    }
+
+    /// Notes that what a value names is not there.
+    pub fn not_found(&mut self, path: &Path, value: impl Into<Value>) {
+        self.add(Fault::NotFound, path, value, "");
+    }
+
+    /// Notes that a value is longer than `most` bytes.
+    pub fn too_long(&mut self, path: &Path, most: usize) {
+        let unit = if most == 1 { "byte" } else { "bytes" };
+        self.add(Fault::TooLong, path, Value::Null, format!("may not be more than {most} {unit}"));
+    }
+
+    /// Notes that a list has more than `most` items.
+    pub fn too_many(&mut self, path: &Path, actual: usize, most: usize) {
+        let unit = if most == 1 { "item" } else { "items" };
+        self.add(Fault::TooMany, path, actual, format!("must have at most {most} {unit}"));
     }
 
     /// Whether nothing is wrong.

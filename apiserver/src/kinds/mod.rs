@@ -2,11 +2,56 @@
 //!
 //! A kind without behaviour of its own is one row and its columns. A row is data plus plain
 //! functions over JSON trees; nothing here knows HTTP, the store or who asks.
+//!
+//! ```text
+//!   a write:  decode ─► default ─► prepare_create / prepare_update ─► validate… ─► store
+//!   a read:   store ─► answer, or cells (a Table), or selected (a field selector)
+//! ```
+//!
+//! Invariant: these functions take any tree. Whatever is missing or of another type reads as
+//! nothing; none of them panics, whatever the object says.
+//! Invariant: filling in defaults twice is the same as doing it once.
+
+mod address;
+mod amounts;
+mod columns;
+mod config;
+mod config_checks;
+mod controlled;
+mod diff;
+mod endpoints;
+mod endpoints_checks;
+mod event;
+mod event_checks;
+mod labels;
+mod lease;
+pub mod meta;
+pub mod names;
+mod namespace;
+mod node;
+mod pod;
+mod pod_cells;
+mod pod_checks;
+mod pod_resources;
+mod pod_spec;
+mod pod_template;
+mod policy;
+mod policy_checks;
+mod rbac;
+mod resources;
+mod service;
+mod service_checks;
+mod service_update;
+mod tree;
+mod workload;
+mod workload_checks;
 
 use serde_json::Value;
 
+use columns::{CREATED_AT, NAME};
+
 use crate::field::FieldErrors;
-use crate::object::Object;
+use crate::object::{self, Object};
 use crate::status::Resource;
 
 /// What can be done to a resource, as discovery names it.
@@ -141,6 +186,8 @@ pub struct Kind {
     pub columns: &'static [Column],
     /// The cells of one object, one for each column. `now` is in seconds since 1970, for ages.
     pub cells: fn(object: &Object, now: i64) -> Vec<Value>,
+    /// What stands beside the cells: kubectl hides rows that are `Completed` where it is asked to.
+    pub row_conditions: fn(object: &Object) -> Vec<Value>,
     /// The fields that field selectors know besides `metadata.name` (and `metadata.namespace`).
     pub selectable: &'static [&'static str],
     /// The value of one of these fields, as a selector compares it.
@@ -151,19 +198,38 @@ pub struct Kind {
     pub prepare_create: fn(new: &mut Object),
     /// The same for an update through the main path: the old status stays, and so on.
     pub prepare_update: fn(new: &mut Object, old: &Object),
-    /// Says what is wrong with an object by itself. Metadata is checked elsewhere, its name here
-    /// by `name_rule`.
+    /// Says what is wrong with an object by itself, on create and on update through the main path.
+    /// Metadata is checked by [`meta`], its name there by `name_rule`.
     pub validate: fn(object: &Object, errors: &mut FieldErrors),
-    /// Says what is wrong with a change.
+    /// Says what is wrong besides with a new object.
+    pub validate_create: fn(object: &Object, errors: &mut FieldErrors),
+    /// Says what is wrong besides with a change.
     pub validate_update: fn(new: &Object, old: &Object, errors: &mut FieldErrors),
     /// Says what is wrong with a change of the status through its own path.
     pub validate_status_update: fn(new: &Object, old: &Object, errors: &mut FieldErrors),
+    /// What is allowed in an object or a change, and probably not meant.
+    pub warnings: fn(new: &Object, old: Option<&Object>) -> Vec<String>,
+    /// What everybody is told who asks for the kind; empty for nothing.
+    pub deprecation: &'static str,
     /// What a name must be; the answer is what is wrong with it, in upstream's words.
     pub name_rule: fn(name: &str) -> Vec<String>,
     /// Whether `metadata.generation` counts changes of `spec`.
     pub has_generation: bool,
     /// Whether an update without a resourceVersion is taken.
     pub unconditional_update: bool,
+    /// Whether an update of an object that is not there creates it.
+    pub create_on_update: bool,
+    /// Whether `metadata.generation` counts this change, if it counts any: most kinds look at
+    /// `spec`.
+    pub counts_change: fn(new: &Object, old: &Object) -> bool,
+    /// What an update through the `status` path must not change, or must add: everything but the
+    /// status is the old one's already, but labels and annotations.
+    pub prepare_status_update: fn(new: &mut Object, old: &Object),
+    /// Turns an object of this version into the one that is stored. Only kinds that share their
+    /// storage with another version or group differ from it.
+    pub to_stored: fn(object: &mut Object),
+    /// Turns a stored object into one of this version.
+    pub from_stored: fn(object: &mut Object),
 }
 
 impl Kind {
@@ -196,10 +262,117 @@ impl Kind {
     }
 }
 
+/// What upstream says of a change that may not be.
+const IMMUTABLE: &str = "field is immutable";
+/// What upstream says of a number that may not be.
+const NEGATIVE: &str = "must be greater than or equal to 0";
+
+/// A kind without anything particular: the rest of a row that says what differs.
+const PLAIN: Kind = Kind {
+    group: "",
+    version: "v1",
+    kind: "",
+    resource: "",
+    singular: "",
+    short_names: &[],
+    categories: &[],
+    scope: Scope::Namespaced,
+    verbs: ALL_VERBS,
+    subresources: &[],
+    stored_under: "",
+    columns: &[NAME, CREATED_AT],
+    cells: columns::name_and_creation,
+    row_conditions: |_| Vec::new(),
+    selectable: &[],
+    selected: |_, _| String::new(),
+    default: as_it_is,
+    prepare_create: as_it_is,
+    prepare_update: |_, _| {},
+    validate: |_, _| {},
+    validate_create: |_, _| {},
+    validate_update: |_, _, _| {},
+    validate_status_update: |_, _, _| {},
+    warnings: |_, _| Vec::new(),
+    deprecation: "",
+    name_rule: names::dns_subdomain,
+    has_generation: false,
+    unconditional_update: true,
+    create_on_update: false,
+    counts_change: |new, old| new.get("spec") != old.get("spec"),
+    prepare_status_update: |_, _| {},
+    to_stored: as_it_is,
+    from_stored: as_it_is,
+};
+
+/// The status of a new object is nobody's to write but the controllers'.
+fn without_status(new: &mut Object) {
+    new.insert("status".to_owned(), Value::Object(Object::new()));
+}
+
+/// An update through the main path leaves the status as it is.
+fn with_old_status(new: &mut Object, old: &Object) {
+    match old.get("status") {
+        Some(status) => new.insert("status".to_owned(), status.clone()),
+        None => new.remove("status"),
+    };
+}
+
+/// The text at a path that is written with dots, as field selectors write it.
+fn text_at(object: &Object, field: &str) -> String {
+    let path: Vec<&str> = field.split('.').collect();
+    object::text(object, &path).to_owned()
+}
+
+fn as_it_is(_object: &mut Object) {}
+
+/// `status`, which most kinds that have one serve alike.
+const fn status_of(group: &'static str, kind: &'static str) -> Subresource {
+    Subresource { name: "status", group, version: "v1", kind, verbs: CHANGE_VERBS }
+}
+
+/// What can be done to a part such as `status` or `scale`.
+const CHANGE_VERBS: &[Verb] = &[Verb::Get, Verb::Patch, Verb::Update];
+
+/// The number of replicas, which autoscalers read and write.
+const SCALE: Subresource = Subresource {
+    name: "scale",
+    group: "autoscaling",
+    version: "v1",
+    kind: "Scale",
+    verbs: CHANGE_VERBS,
+};
+
+static ALL: &[Kind] = &[
+    config::CONFIG_MAPS,
+    endpoints::ENDPOINTS,
+    event::EVENTS,
+    policy::LIMIT_RANGES,
+    namespace::NAMESPACES,
+    node::NODES,
+    pod::PODS,
+    controlled::POD_TEMPLATES,
+    policy::RESOURCE_QUOTAS,
+    config::SECRETS,
+    config::SERVICE_ACCOUNTS,
+    service::SERVICES,
+    controlled::CONTROLLER_REVISIONS,
+    workload::DEPLOYMENTS,
+    workload::REPLICA_SETS,
+    event::NEW_EVENTS,
+    policy::POD_DISRUPTION_BUDGETS,
+    rbac::CLUSTER_ROLE_BINDINGS,
+    rbac::CLUSTER_ROLES,
+    rbac::ROLE_BINDINGS,
+    rbac::ROLES,
+    policy::PRIORITY_CLASSES,
+    lease::LEASES,
+    endpoints::ENDPOINT_SLICES,
+];
+
 /// Every kind that is served, in the order in which discovery lists groups and resources.
 #[must_use]
 pub fn all() -> &'static [Kind] {
-    &[]
+    ALL
 }
 
 /// The row of a resource.

@@ -10,11 +10,11 @@
 use bytes::Bytes;
 use serde_json::Value;
 
+use crate::auth::lookup::Answer;
 use crate::kinds::Kind;
 use crate::object::{self, Object};
 use crate::schema;
 use crate::status::Status;
-use crate::storage::Stored;
 
 /// Under which everything lies.
 const ROOT: &str = "/registry/";
@@ -50,10 +50,11 @@ pub(crate) fn behind(prefix: &str) -> Bytes {
 }
 
 /// The bytes of an object; its resourceVersion stays out.
-pub(crate) fn encode(mut object: Object) -> Result<Bytes, Status> {
+pub(crate) fn encode(mut object: Object) -> Answer<Bytes> {
     object::remove(&mut object, &["metadata", "resourceVersion"]);
     object::remove(&mut object, &["metadata", "selfLink"]);
-    let bytes = serde_json::to_vec(&in_order(object)).map_err(Status::internal)?;
+    let bytes =
+        serde_json::to_vec(&in_order(object)).map_err(|why| Box::new(Status::internal(why)))?;
     Ok(Bytes::from(bytes))
 }
 
@@ -70,23 +71,20 @@ fn in_order(mut object: Object) -> Object {
 }
 
 /// The object of some bytes, with the revision that wrote them.
-pub(crate) fn decode(bytes: &[u8], revision: u64) -> Result<Object, Status> {
+pub(crate) fn decode(bytes: &[u8], revision: u64) -> Answer<Object> {
     let mut object = if bytes.starts_with(PROTOBUF_MAGIC) {
-        schema::proto::decode_object(bytes).map_err(Status::internal)?
+        schema::proto::decode_object(bytes).map_err(|why| Box::new(Status::internal(why)))?
     } else {
         match serde_json::from_slice(bytes) {
             Ok(Value::Object(object)) => object,
-            Ok(_) => return Err(Status::internal("a stored object is no JSON object")),
-            Err(why) => return Err(Status::internal(format!("a stored object: {why}"))),
+            Ok(_) => {
+                return Err(Box::new(Status::internal("a stored object is no JSON object")));
+            }
+            Err(why) => return Err(Box::new(Status::internal(format!("a stored object: {why}")))),
         }
     };
     object::set(&mut object, &["metadata", "resourceVersion"], revision.to_string());
     Ok(object)
-}
-
-/// The object of what is stored.
-pub(crate) fn object_of(stored: &Stored) -> Result<Object, Status> {
-    decode(&stored.value, stored.mod_revision)
 }
 
 #[cfg(test)]

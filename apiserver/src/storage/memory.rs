@@ -104,10 +104,7 @@ impl State {
 impl Default for MemoryStorage {
     fn default() -> Self {
         let state = State { revision: 1, ..State::default() };
-        Self {
-            state: std::sync::Arc::new(Mutex::new(state)),
-            revision: watch::Sender::new(1),
-        }
+        Self { state: std::sync::Arc::new(Mutex::new(state)), revision: watch::Sender::new(1) }
     }
 }
 

@@ -3,6 +3,8 @@
 //! Bindings: a local member (in the binary), any etcd endpoint (`etcd`, over the network), and a
 //! model in memory for tests. The same tests of the REST API run over all of them.
 
+pub mod memory;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;

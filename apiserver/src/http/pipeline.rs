@@ -1,0 +1,228 @@
+//! The stages of a request, in order, and what every answer has.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::header::{AUTHORIZATION, CACHE_CONTROL, WARNING};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use tokio::time::timeout;
+
+use super::answer::{self, Asked, Gzip};
+use super::info::{Info, Query};
+use super::negotiate::{self, Form, Offer};
+use super::resource::{self, Incoming, Outgoing};
+use super::table::Include;
+use super::{pages, reviews};
+use crate::auth::authentication::{PeerUser, authenticate};
+use crate::auth::lookup::Answer;
+use crate::auth::{self, Attributes, User, impersonation};
+use crate::server::Server;
+use crate::status::Status;
+use crate::{discovery, openapi};
+
+/// How many requests are worked on at once, beyond watches: reads, and writes. What comes then is
+/// told to come again (upstream's numbers).
+const READS: u64 = 400;
+const WRITES: u64 = 200;
+
+/// How long a request may take, if it is no watch (upstream's number).
+const REQUEST: Duration = Duration::from_secs(60);
+
+/// Answers a request; `peer` is who the connection's certificate says is there.
+pub async fn answer(
+    server: &Arc<Server>,
+    peer: Option<&PeerUser>,
+    request: Request<Body>,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let query = Query::parse(parts.uri.query().unwrap_or_default());
+    let info = Info::of(&parts.method, parts.uri.path(), &query);
+    let stages = Stages { server, peer, parts: &parts, query: &query, info: &info };
+    let mut response = match stages.run(body).await {
+        Ok(outgoing) => with_warnings(outgoing),
+        Err(status) => {
+            server.requests.failed.fetch_add(1, Ordering::Relaxed);
+            if *status == Status::no_such_path() {
+                // Clients make a text of their own from this, which says what they asked for.
+                answer::bytes(404, "text/plain; charset=utf-8", "404 page not found\n")
+            } else {
+                let form = negotiate::form(&parts.headers, &query, Offer::Shapes);
+                answer::failure(form.unwrap_or(Form::PLAIN), &status)
+            }
+        }
+    };
+    server.requests.answered.fetch_add(1, Ordering::Relaxed);
+    finish(server, &parts.headers, response.headers_mut());
+    response
+}
+
+struct Stages<'a> {
+    server: &'a Arc<Server>,
+    peer: Option<&'a PeerUser>,
+    parts: &'a Parts,
+    query: &'a Query,
+    info: &'a Info,
+}
+
+impl Stages<'_> {
+    async fn run(&self, body: Body) -> Answer<Outgoing> {
+        let user = self.who().await?;
+        let user = self.as_whom(user)?;
+        self.may(&user)?;
+        let _place = self.place()?;
+        if self.info.verb == "watch" {
+            return self.work(&user, body).await;
+        }
+        match timeout(REQUEST, self.work(&user, body)).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                let text = "Timeout: request did not complete within the allotted timeout";
+                Err(Box::new(Status::timeout(text, 0)))
+            }
+        }
+    }
+
+    async fn who(&self) -> Answer<User> {
+        let server = self.server;
+        let header = self.parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let (tokens, now) = (&server.tokens, server.registry.now());
+        let registry = server.registry.as_ref();
+        authenticate(self.peer, header, server.anonymous, tokens, now, registry).await
+    }
+
+    fn as_whom(&self, user: User) -> Answer<User> {
+        let headers: Vec<(&str, &str)> = self
+            .parts
+            .headers
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
+            .collect();
+        let wish = impersonation::requested(headers.iter().copied())?;
+        let Some(wish) = wish else { return Ok(user) };
+        let authorise = |user: &User, asked: &Attributes| self.server.access.authorise(user, asked);
+        impersonation::impersonate(&wish, &user, &self.info.attributes(), authorise)
+    }
+
+    fn may(&self, user: &User) -> Answer<()> {
+        let asked = self.info.attributes();
+        let decision = self.server.access.authorise(user, &asked);
+        if decision.is_allowed() {
+            return Ok(());
+        }
+        Err(Box::new(auth::forbidden(user, &asked, decision.reason())))
+    }
+
+    /// One of the places for requests that are worked on; 429 if there is none.
+    fn place(&self) -> Answer<Place<'_>> {
+        let requests = &self.server.requests;
+        let (counter, most) = match self.info.verb.as_str() {
+            "watch" => (&requests.watching, u64::MAX),
+            "create" | "update" | "patch" | "delete" | "deletecollection" | "post" | "put" => {
+                (&requests.writing, WRITES)
+            }
+            _ => (&requests.reading, READS),
+        };
+        let place = Place(counter);
+        if counter.fetch_add(1, Ordering::Relaxed) < most {
+            return Ok(place);
+        }
+        let why = "the server has received too many requests and has asked us to try again later";
+        Err(Box::new(Status::too_many_requests(why, 1)))
+    }
+
+    async fn work(&self, user: &User, body: Body) -> Answer<Outgoing> {
+        if !self.info.is_resource {
+            return self.document(user).await.map(Outgoing::from);
+        }
+        let offer = match reviews::find(&self.info.group, &self.info.version, &self.info.resource) {
+            Some(_) => Offer::Plain,
+            None => Offer::Shapes,
+        };
+        let incoming = Incoming {
+            server: self.server,
+            user,
+            info: self.info,
+            query: self.query,
+            headers: &self.parts.headers,
+            asked: self.asked(offer)?,
+        };
+        resource::handle(incoming, body).await
+    }
+
+    fn asked(&self, offer: Offer) -> Answer<Asked> {
+        let headers = &self.parts.headers;
+        Ok(Asked {
+            form: negotiate::form(headers, self.query, offer)?,
+            include: Include::of(self.query.get("includeObject")),
+            gzip: Gzip::of(headers),
+            now: self.server.registry.now(),
+        })
+    }
+
+    /// Whatever is no resource.
+    async fn document(&self, _user: &User) -> Answer<Response> {
+        let path = self.info.path.as_str();
+        if let Some(page) = pages::page(self.server, path, self.query).await {
+            return Ok(page);
+        }
+        if self.info.verb != "get" && self.info.verb != "head" {
+            return Err(Box::new(Status::no_such_path()));
+        }
+        if let Some(found) = openapi::document(path, self.query, &self.parts.headers) {
+            return found;
+        }
+        let found = discovery::document(path, &self.parts.headers);
+        let (value, content_type) = found.ok_or_else(|| Box::new(Status::no_such_path()))?;
+        let asked = self.asked(Offer::Plain).unwrap_or(Asked {
+            form: Form::PLAIN,
+            include: Include::None,
+            gzip: Gzip::NotAccepted,
+            now: 0,
+        });
+        let mut response = answer::value(
+            &Asked { form: Form { layout: asked.form.layout, ..Form::PLAIN }, ..asked },
+            200,
+            &value,
+        );
+        if let Ok(content_type) = HeaderValue::from_str(&content_type) {
+            response.headers_mut().insert(http::header::CONTENT_TYPE, content_type);
+        }
+        Ok(response)
+    }
+}
+
+/// A place among the requests that are worked on.
+struct Place<'a>(&'a AtomicU64);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Warnings are headers, in the form of RFC 7234 that clients expect.
+fn with_warnings(outgoing: Outgoing) -> Response {
+    let mut response = outgoing.response;
+    for text in outgoing.warnings {
+        let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+            response.headers_mut().append(WARNING, value);
+        }
+    }
+    response
+}
+
+/// What every answer has.
+fn finish(server: &Server, asked: &HeaderMap, headers: &mut HeaderMap) {
+    const AUDIT: HeaderName = HeaderName::from_static("audit-id");
+    let id = asked.get(AUDIT).cloned();
+    let id = id.or_else(|| HeaderValue::from_str(&server.registry.uuid()).ok());
+    if let Some(id) = id {
+        headers.insert(AUDIT, id);
+    }
+    headers.entry(CACHE_CONTROL).or_insert_with(|| HeaderValue::from_static("no-cache, private"));
+}
