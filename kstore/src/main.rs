@@ -6,6 +6,7 @@
 //!   etcd              any                   server::run    with etcd's flags
 //!   etcdctl, etcdutl  any                   client::run    with their flags
 //!   kstore            server                server::run
+//!   kstore            up                    server::up     with an API server and agents
 //!   kstore            anything else         client::run
 //! ```
 //!
@@ -16,7 +17,10 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use kubernetes::Agent;
+
 mod client;
+mod kubernetes;
 mod server;
 
 /// A server frees on one thread what another allocated, all the time, and lives for months: the
@@ -35,7 +39,17 @@ fn main() -> ExitCode {
             words.remove(1);
             server::run(words)
         }
-        _ => client::run(words),
+        _ if words.get(1).is_some_and(|word| word == "up") => {
+            words.remove(1);
+            server::up(words)
+        }
+        _ => match words.get(1).and_then(|word| word.to_str()).and_then(Agent::named) {
+            Some(agent) => {
+                words.remove(1);
+                kubernetes::run_alone(agent, &words)
+            }
+            None => client::run(words),
+        },
     }
 }
 

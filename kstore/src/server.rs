@@ -34,8 +34,17 @@ use config::{Asked, Config};
 
 /// Runs a member until it is told to stop. `words` are the program's name and its flags.
 pub(crate) fn run(words: Vec<OsString>) -> ExitCode {
+    begin(&words, Config::of)
+}
+
+/// Runs everything on one machine until it is told to stop.
+pub(crate) fn up(words: Vec<OsString>) -> ExitCode {
+    begin(&words, Config::of_up)
+}
+
+fn begin(words: &[OsString], config_of: fn(&flags::Given) -> Result<Asked, String>) -> ExitCode {
     let asked = flags::Given::read(&words[1.min(words.len())..], std::env::vars_os());
-    let config = match asked.and_then(|given| Config::of(&given)) {
+    let config = match asked.and_then(|given| config_of(&given)) {
         Ok(Asked::Serve(config)) => config,
         Ok(Asked::Print(text)) => return print(&text),
         Err(why) => return fail(&why),

@@ -1,12 +1,15 @@
 //! What the flags amount to: everything checked that can be checked without touching anything.
 
-use std::path::PathBuf;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kstore_etcd_api::{Settings, TlsFiles};
 use kstore_raft::Timing;
 use kstore_raft::bootstrap::InitialMember;
 use tracing::level_filters::LevelFilter;
+
+use crate::kubernetes::ApiConfig;
 
 use super::compactor::{AutoCompaction, Mode};
 use super::flags::Given;
@@ -40,6 +43,10 @@ pub(crate) struct Config {
     pub(crate) compaction: Option<AutoCompaction>,
     pub(crate) logs: Logs,
     pub(crate) notes: Vec<String>,
+    /// The API server in the same process, if one is asked for.
+    pub(crate) api: Option<ApiConfig>,
+    /// Whether the agents run here, too.
+    pub(crate) agents: bool,
 }
 
 /// The files of TLS between members: the same certificate serves and calls.
@@ -109,12 +116,15 @@ impl Config {
             files,
             authorities: given.value("peer-trusted-ca-file").map(PathBuf::from),
         });
+        let data_dir = PathBuf::from(data_dir);
         let config = Self {
-            data_dir: PathBuf::from(data_dir),
+            data_dir: data_dir.clone(),
             cluster: cluster(given, &name)?,
             token: given.value("initial-cluster-token").unwrap_or("etcd-cluster").to_owned(),
             settings: settings(given, timing)?,
             compaction: compaction(given)?,
+            api: api_of(given, &data_dir)?,
+            agents: false,
             logs: logs_of(given)?,
             notes: given.notes.clone(),
             name,
@@ -128,6 +138,26 @@ impl Config {
         };
         config.check()?;
         Ok(Asked::Serve(Box::new(config)))
+    }
+
+    /// Everything on one machine: the API server too, and no door for other members.
+    pub(crate) fn of_up(given: &Given) -> Result<Asked, String> {
+        if given.help {
+            return Ok(Asked::Print(UP_HELP.to_owned()));
+        }
+        let mut given = given.clone();
+        given.set_default("data-dir", "kstore.data");
+        given.set_default("secure-port", "6443");
+        given.set_default("log-level", "warn");
+        let asked = Self::of(&given)?;
+        Ok(match asked {
+            Asked::Serve(mut config) => {
+                config.listen_peer.clear();
+                config.agents = true;
+                Asked::Serve(config)
+            }
+            printed @ Asked::Print(_) => printed,
+        })
     }
 
     fn check(&self) -> Result<(), String> {
@@ -156,6 +186,38 @@ impl Config {
         }
         Ok(())
     }
+}
+
+const UP_HELP: &str = "\
+usage: kstore up [flags]
+
+Everything on one machine: the store, the Kubernetes API server, scheduler, controllers, and one
+hollow node, on which pods run without containers. The flags are those of
+kstore server; of them these matter most:
+
+  --data-dir kstore.data             everything lies here
+  --secure-port 6443                 where kubectl is served
+  --bind-address 127.0.0.1           on this address
+  --kubeconfig DATA/admin.kubeconfig what kubectl is told
+  --listen-client-urls URLS          where etcd's clients are served (http://localhost:2379)
+";
+
+/// The API server, if a port is given for it.
+fn api_of(given: &Given, data_dir: &Path) -> Result<Option<ApiConfig>, String> {
+    let Some(port) = given.value("secure-port") else { return Ok(None) };
+    let wrong = |flag: &str, value: &str| format!("invalid value \"{value}\" for --{flag}");
+    let number: u16 = port.parse().map_err(|_| wrong("secure-port", port))?;
+    let address = given.value("bind-address").unwrap_or("127.0.0.1");
+    let address: IpAddr = address.parse().map_err(|_| wrong("bind-address", address))?;
+    let kubeconfig = given.value("kubeconfig").map(PathBuf::from);
+    let names = given.value("apiserver-names").unwrap_or_default();
+    Ok(Some(ApiConfig {
+        listen: SocketAddr::new(address, number),
+        dir: data_dir.join("pki"),
+        kubeconfig: kubeconfig.unwrap_or_else(|| data_dir.join("admin.kubeconfig")),
+        services: given.value("service-cluster-ip-range").unwrap_or("10.96.0.0/12").to_owned(),
+        names: names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+    }))
 }
 
 fn urls_of(given: &Given, flag: &str, default: &str) -> Result<Vec<MemberUrl>, String> {

@@ -25,6 +25,7 @@ enum Use {
 
 const FLAGS: &[(&str, Use)] = &[
     ("advertise-client-urls", Use::Value),
+    ("apiserver-names", Use::Value),
     ("auth-token", Use::NotedValue),
     ("auth-token-ttl", Use::NotedValue),
     ("auto-compaction-mode", Use::Value),
@@ -34,6 +35,7 @@ const FLAGS: &[(&str, Use)] = &[
     ("backend-batch-limit", Use::NotedValue),
     ("backend-bbolt-freelist-type", Use::NotedValue),
     ("bcrypt-cost", Use::NotedValue),
+    ("bind-address", Use::Value),
     ("bootstrap-defrag-threshold-megabytes", Use::NotedValue),
     ("cert-file", Use::Value),
     ("cipher-suites", Use::NotedValue),
@@ -81,6 +83,7 @@ const FLAGS: &[(&str, Use)] = &[
     ("initial-cluster-token", Use::Value),
     ("initial-election-tick-advance", Use::NotedSwitch),
     ("key-file", Use::Value),
+    ("kubeconfig", Use::Value),
     ("listen-client-http-urls", Use::NotedValue),
     ("listen-client-urls", Use::Value),
     ("listen-metrics-urls", Use::Value),
@@ -114,7 +117,9 @@ const FLAGS: &[(&str, Use)] = &[
     ("quota-backend-bytes", Use::Value),
     ("raft-read-timeout", Use::NotedValue),
     ("raft-write-timeout", Use::NotedValue),
+    ("secure-port", Use::Value),
     ("self-signed-cert-validity", Use::NotedValue),
+    ("service-cluster-ip-range", Use::Value),
     ("snapshot-catchup-entries", Use::NotedValue),
     ("snapshot-count", Use::NotedValue),
     ("socket-reuse-address", Use::NotedSwitch),
@@ -144,7 +149,7 @@ const EXPERIMENTAL_SWITCHES: &[&str] = &[
 ];
 
 /// What was given, by flag.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Given {
     values: BTreeMap<String, String>,
     /// What is to be said about flags without effect.
@@ -155,6 +160,11 @@ pub(crate) struct Given {
 }
 
 impl Given {
+    /// Sets a flag that was not given.
+    pub(crate) fn set_default(&mut self, flag: &str, value: &str) {
+        self.values.entry(flag.to_owned()).or_insert_with(|| value.to_owned());
+    }
+
     /// Reads flags and the environment; a flag wins over a variable.
     pub(crate) fn read(
         words: &[OsString],

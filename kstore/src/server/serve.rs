@@ -13,6 +13,7 @@ use kstore_machine::command::{Command, MemberAttributes};
 use kstore_raft::peer::tonic_net::{PeerService, TonicNet};
 use kstore_raft::runtime::TokioRuntime;
 use kstore_raft::{HostParts, Member, StartOptions};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -20,6 +21,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
+
+use crate::kubernetes::{Agents, ApiConfig, ApiHost, ApiServer, LocalStorage};
 
 use super::compactor;
 use super::config::{Config, PeerTls};
@@ -109,15 +112,70 @@ async fn run(config: Config, raft_runtime: &Runtime) -> Result<(), String> {
     if let Some(compaction) = config.compaction {
         tokio::spawn(compactor::run(member.clone(), compaction));
     }
+    let api_server = start_api_server(&config, &member, &machine).await?;
+    if let Some(api_server) = &api_server {
+        api_server.ready().await;
+    }
+    let agents = start_agents(&config).await?;
+    if let (Some(api), Some(_)) = (&config.api, &agents) {
+        greet(api).await;
+    }
     tokio::spawn(announce(member.clone(), config));
     tokio::select! {
         reason = member.stopped() => return Err(format!("member ended: {reason}")),
         () = signals.stop() => {}
     }
     tracing::info!("stopping");
+    if let Some(agents) = agents {
+        agents.end();
+    }
+    if let Some(api_server) = api_server {
+        api_server.end().await;
+    }
     served.stop(&member).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The API server on the member, if one is asked for.
+async fn start_api_server(
+    config: &Config,
+    member: &Member,
+    machine: &Machine,
+) -> Result<Option<ApiServer>, String> {
+    let Some(api) = &config.api else { return Ok(None) };
+    let host = ApiHost {
+        disk: Arc::clone(&machine.disk),
+        clock: Arc::clone(&machine.clock),
+        random: Arc::new(OsRandom),
+    };
+    let storage = Arc::new(LocalStorage(member.clone()));
+    let started = ApiServer::start(api, storage, host).await?;
+    let (address, kubeconfig) = (started.address, api.kubeconfig.display());
+    tracing::info!(%address, %kubeconfig, "the API server listens");
+    Ok(Some(started))
+}
+
+/// The agents, if they are asked for.
+async fn start_agents(config: &Config) -> Result<Option<Agents>, String> {
+    match &config.api {
+        Some(api) if config.agents => Agents::start(&api.dir).await.map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// What a person does next.
+async fn greet(api: &ApiConfig) {
+    let kubeconfig = api.kubeconfig.display();
+    let text = format!(
+        "kstore is up, on one hollow node: pods get as far as Running, but no container is started.\n\
+         \n\
+         \x20 export KUBECONFIG={kubeconfig}\n\
+         \x20 kubectl get nodes\n\
+         \x20 kubectl create deployment hello --image=nginx --replicas=3 && kubectl get pods -w\n"
+    );
+    // Nobody reads it if that fails.
+    drop(tokio::io::stdout().write_all(text.as_bytes()).await);
 }
 
 /// Listeners at work.
