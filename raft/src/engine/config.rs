@@ -85,13 +85,16 @@ const CAMPAIGN: (f64, f64) = (0.75, 1.2);
 /// Which part of its seat a member uses; the rest is the distance to the next one.
 const USED: f64 = 0.7;
 
+/// How much of it at most, as a share of T: the shortest timeout must stay above a heartbeat.
+const USED_MAX: f64 = 0.2;
+
 impl Seat {
     /// openraft's shortest and longest election timeout: the lease is the longest one, and a
     /// campaign begins after the lease and a random time between the two.
     fn election_timeouts(self, timing: Timing) -> (Duration, Duration) {
         let width = (CAMPAIGN.1 - CAMPAIGN.0) / f64::from(self.of);
         let first = CAMPAIGN.0 + width * f64::from(self.number);
-        let longest = (first + width * USED) / 2.0;
+        let longest = (first + (width * USED).min(USED_MAX)) / 2.0;
         (timing.election.mul_f64(first - longest), timing.election.mul_f64(longest))
     }
 }
@@ -163,7 +166,7 @@ mod tests {
     #[test]
     fn no_two_members_campaign_at_the_same_moment() {
         let timing = Timing::default();
-        let mut latest = timing.election.mul_f64(0.74);
+        let mut latest = timing.election.mul_f64(0.7);
         for number in 0..5 {
             let (shortest, longest) = Seat { number, of: 5 }.election_timeouts(timing);
             assert!(longest + shortest > latest + Duration::from_millis(20));
