@@ -85,8 +85,9 @@ const CAMPAIGN: (f64, f64) = (0.75, 1.2);
 /// Which part of its seat a member uses; the rest is the distance to the next one.
 const USED: f64 = 0.7;
 
-/// How much of it at most, as a share of T: the shortest timeout must stay above a heartbeat.
-const USED_MAX: f64 = 0.2;
+/// How much of it at most, as a share of T: the shortest timeout must stay above one and a half
+/// heartbeats, which the library asks for.
+const USED_MAX: f64 = 0.15;
 
 impl Seat {
     /// openraft's shortest and longest election timeout: the lease is the longest one, and a
