@@ -30,7 +30,7 @@ use crate::registry::stored::{behind, encode, key, prefix};
 use crate::registry::{Call, DryRun, Part, failure, object_of};
 use crate::server::Server;
 use crate::status::Status;
-use crate::storage::{Freshness, Guarded, ListQuery, StorageError, WatchItem, Written};
+use crate::storage::{Counting, Freshness, Guarded, ListQuery, StorageError, WatchItem, Written};
 
 /// How long to wait before something that failed is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -154,7 +154,8 @@ async fn follow_once(
     let start = Bytes::from(prefix(kind, ""));
     let end = behind(&prefix(kind, ""));
     let freshness = Freshness::Latest;
-    let query = ListQuery { start: start.clone(), end: end.clone(), limit: 0, freshness };
+    let (from, to, counting) = (start.clone(), end.clone(), Counting::None);
+    let query = ListQuery { start: from, end: to, limit: 0, freshness, counting };
     let listed = storage.list(query).await?;
     let mut gone = std::mem::take(known);
     for stored in &listed.items {

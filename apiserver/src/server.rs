@@ -29,8 +29,6 @@ pub struct Parts {
     pub service_network: String,
     /// Where other machines reach this server: address and port.
     pub advertised: (std::net::Ipv4Addr, u16),
-    /// The certificate authority's certificate, in PEM form, for `kube-root-ca.crt`.
-    pub authority: String,
 }
 
 impl std::fmt::Debug for Parts {

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "support/memory.rs"]
+mod memory;
+
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -15,10 +18,11 @@ use kstore_apiserver::auth::authentication::{Anonymous, PeerUser, Tokens};
 use kstore_apiserver::http::answer;
 use kstore_apiserver::pki::SigningKey;
 use kstore_apiserver::server::{Parts, Server};
-use kstore_apiserver::storage::memory::MemoryStorage;
 use kstore_apiserver::{housekeeping, storage::Storage};
 use kstore_host::os::{OsClock, OsRandom};
 use serde_json::{Value, json};
+
+use memory::MemoryStorage;
 
 /// A server on an empty store, and somebody who may do everything.
 struct Bench {
@@ -38,7 +42,6 @@ impl Bench {
             anonymous: Anonymous::Allowed,
             service_network: "10.96.0.0/12".to_owned(),
             advertised: (Ipv4Addr::new(192, 0, 2, 1), 6443),
-            authority: String::new(),
         })
         .unwrap();
         tokio::spawn(housekeeping::run(Arc::clone(&server)));
@@ -210,6 +213,47 @@ async fn a_finalizer_holds_an_object_until_it_is_taken_away() {
     let (code, _) = bench.patch(&path, merge, json!({"metadata": {"finalizers": null}})).await;
     assert_eq!(code, 200);
     assert_eq!(bench.ask(Method::GET, &path, Value::Null).await.0, 404);
+}
+
+#[tokio::test]
+async fn patches_at_the_same_moment_all_happen_and_none_is_told_of_a_conflict() {
+    let bench = Bench::new().await;
+    bench.make("a", json!({})).await;
+    let path = format!("{MAPS}/a");
+    let patches = (0..8).map(|n| {
+        let data = json!({"data": {format!("key{n}"): "x"}});
+        bench.patch(&path, "application/merge-patch+json", data)
+    });
+    for (code, answer) in futures_util::future::join_all(patches).await {
+        assert_eq!(code, 200, "{answer}");
+    }
+    let (_, all) = bench.ask(Method::GET, &path, Value::Null).await;
+    assert_eq!(all["data"].as_object().unwrap().len(), 9);
+    let stale = json!({"metadata": {"resourceVersion": "1"}, "data": {"late": "x"}});
+    let (code, refused) = bench.patch(&path, "application/merge-patch+json", stale).await;
+    assert_eq!((code, &refused["reason"]), (409, &json!("Conflict")));
+}
+
+#[tokio::test]
+async fn a_service_that_a_finalizer_held_leaves_its_address_to_others() {
+    let bench = Bench::new().await;
+    let path = "/api/v1/namespaces/default/services";
+    let service = |name: &str, finalizers: Value| {
+        json!({
+            "metadata": {"name": name, "finalizers": finalizers},
+            "spec": {"clusterIP": "10.96.7.7", "ports": [{"port": 80}]},
+        })
+    };
+    let held = service("held", json!(["example.com/hold"]));
+    assert_eq!(bench.ask(Method::POST, path, held).await.0, 201);
+    let one = format!("{path}/held");
+    bench.ask(Method::DELETE, &one, Value::Null).await;
+    assert_eq!(bench.ask(Method::POST, path, service("b", json!([]))).await.0, 422);
+    let merge = "application/merge-patch+json";
+    bench.patch(&one, merge, json!({"metadata": {"finalizers": null}})).await;
+    assert_eq!(bench.ask(Method::GET, &one, Value::Null).await.0, 404);
+    let (code, made) = bench.ask(Method::POST, path, service("b", json!([]))).await;
+    assert_eq!(code, 201, "{made}");
 }
 
 #[tokio::test]

@@ -126,12 +126,12 @@ pub(crate) fn decode(
 ) -> Answer<Decoded> {
     let media = media_type(headers);
     let (mut object, duplicates) = match media {
-        "" | "application/json" => json(bytes, wanted)?,
-        "application/yaml" => yaml(bytes, wanted)?,
+        "" | "application/json" => json(bytes)?,
+        "application/yaml" => yaml(bytes)?,
         "application/vnd.kubernetes.protobuf" => (protobuf(bytes, wanted)?, Vec::new()),
         _ => return Err(Box::new(Status::unsupported_media_type(&OBJECT_TYPES))),
     };
-    check_kind(&object, wanted)?;
+    check_kind(object::text(&object, &["apiVersion"]), object::text(&object, &["kind"]), wanted)?;
     let id = schema::types().kind(wanted.group, wanted.version, wanted.kind);
     let id = id.ok_or_else(|| Status::internal("the kind has no schema"))?;
     let unknown =
@@ -141,37 +141,28 @@ pub(crate) fn decode(
     Ok(Decoded { object, complaints })
 }
 
-fn json(bytes: &[u8], wanted: Kinded<'_>) -> Answer<(Object, Vec<String>)> {
-    let (value, duplicates) =
-        schema::json::parse(bytes).map_err(|why| unreadable(&why, bytes, wanted))?;
-    Ok((as_object(value, wanted)?, duplicates))
+fn json(bytes: &[u8]) -> Answer<(Object, Vec<String>)> {
+    let (value, duplicates) = schema::json::parse(bytes).map_err(|why| unreadable(&why, bytes))?;
+    Ok((as_object(value)?, duplicates))
 }
 
-fn yaml(bytes: &[u8], wanted: Kinded<'_>) -> Answer<(Object, Vec<String>)> {
+fn yaml(bytes: &[u8]) -> Answer<(Object, Vec<String>)> {
     let (value, duplicates) = schema::yaml::parse(bytes).map_err(|why| {
         Box::new(Status::bad_request(format!("error converting YAML to JSON: {why}")))
     })?;
-    Ok((as_object(value, wanted)?, duplicates))
+    Ok((as_object(value)?, duplicates))
 }
 
 fn protobuf(bytes: &[u8], wanted: Kinded<'_>) -> Answer<Object> {
     let bad = |why: String| Box::new(Status::bad_request(why));
     let envelope = schema::proto::decode_envelope(bytes).map_err(bad)?;
-    let said = Kinded { group: wanted.group, version: wanted.version, kind: wanted.kind };
-    if !envelope.kind.is_empty()
-        && (envelope.kind != said.kind || envelope.api_version != said.api_version())
-    {
-        let mut named = Object::new();
-        object::set(&mut named, &["kind"], envelope.kind.clone());
-        object::set(&mut named, &["apiVersion"], envelope.api_version.clone());
-        check_kind(&named, wanted)?;
-    }
+    check_kind(&envelope.api_version, &envelope.kind, wanted)?;
     let id = schema::types().kind(wanted.group, wanted.version, wanted.kind);
     let id = id.ok_or_else(|| Status::internal("the kind has no schema"))?;
     schema::proto::decode(id, envelope.raw).map_err(|why| bad(why.to_string()))
 }
 
-fn as_object(value: Value, wanted: Kinded<'_>) -> Answer<Object> {
+fn as_object(value: Value) -> Answer<Object> {
     match value {
         Value::Object(object) => Ok(object),
         Value::Null => Err(Box::new(Status::bad_request("Object 'Kind' is missing in 'null'"))),
@@ -187,14 +178,12 @@ fn as_object(value: Value, wanted: Kinded<'_>) -> Answer<Object> {
                  Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; \
                  Kind string \"json:\\\"kind,omitempty\\\"\" }}"
             );
-            let _ = wanted;
             Err(Box::new(Status::bad_request(why)))
         }
     }
 }
 
-fn unreadable(why: &str, bytes: &[u8], wanted: Kinded<'_>) -> Box<Status> {
-    let _ = wanted;
+fn unreadable(why: &str, bytes: &[u8]) -> Box<Status> {
     if bytes.is_empty() {
         return Box::new(Status::bad_request("unexpected end of JSON input"));
     }
@@ -202,9 +191,7 @@ fn unreadable(why: &str, bytes: &[u8], wanted: Kinded<'_>) -> Box<Status> {
 }
 
 /// 400 if the object says that it is of another kind.
-fn check_kind(object: &Object, wanted: Kinded<'_>) -> Answer<()> {
-    let version = object::text(object, &["apiVersion"]);
-    let kind = object::text(object, &["kind"]);
+fn check_kind(version: &str, kind: &str, wanted: Kinded<'_>) -> Answer<()> {
     let own = wanted.api_version();
     if !version.is_empty() && version != own {
         return Err(Box::new(Status::bad_request(format!(

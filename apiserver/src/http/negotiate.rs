@@ -124,9 +124,7 @@ pub(crate) fn form(headers: &HeaderMap, query: &Query, offer: Offer) -> Answer<F
         let Some(shape) = shape(&one, offer) else { continue };
         return Ok(Form { encoding, shape, layout });
     }
-    let mut known =
-        vec!["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
-    known.dedup();
+    let known = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
     Err(Box::new(Status::not_acceptable(&known)))
 }
 

@@ -11,7 +11,7 @@ use crate::auth::lookup::Answer;
 use crate::auth::token_request::{self, TokenQuestion};
 use crate::field::{FieldErrors, Path};
 use crate::object::{self, Object};
-use crate::registry::{Call, DeleteOptions, Deleted, DryRun, Part};
+use crate::registry::{Call, DeleteOptions, DryRun, Part};
 use crate::schema;
 use crate::status::Status;
 
@@ -97,7 +97,8 @@ impl Incoming<'_> {
         Ok(labels.into_iter().filter(|(name, _)| wanted.contains(&name.as_str())).collect())
     }
 
-    /// A pod is asked to leave: deleted, unless a disruption budget holds it.
+    /// A pod is asked to leave: it is deleted. (Nothing counts disruptions yet, so no budget can hold
+    /// it.)
     pub(super) async fn evict(&self, call: &Call<'_>, body: Body) -> Answer<Response> {
         let eviction = self.object(call, EVICTION, body).await?;
         let said = object::name(&eviction);
@@ -117,9 +118,7 @@ impl Incoming<'_> {
         let asked = !object::list(&eviction, &["deleteOptions", "dryRun"]).is_empty();
         let dry_run = if asked { DryRun::Yes } else { call.dry_run };
         let call = Call { dry_run, warnings: std::sync::Mutex::default(), ..*call };
-        match self.server.registry.delete(&call, &options).await? {
-            Deleted::Gone(_) | Deleted::Leaving(_) => {}
-        }
+        self.server.registry.delete(&call, &options).await?;
         let mut status = success_status();
         status.insert("code".to_owned(), Value::from(201));
         Ok(self.other_answer(201, status))

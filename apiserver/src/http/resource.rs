@@ -66,8 +66,7 @@ pub(crate) async fn handle(it: Incoming<'_>, body: Body) -> Answer<Outgoing> {
     let places_one = matches!(info.verb.as_str(), "create" | "get" | "update" | "patch" | "delete");
     let misplaced = kind.is_namespaced() && info.namespace.is_empty() && places_one;
     let verbs = subresource.map_or(kind.verbs, |sub| sub.verbs);
-    let known = verbs.iter().any(|verb| verb.name() == info.verb)
-        || (info.verb == "update" && subresource.is_some_and(|sub| sub.name == "finalize"));
+    let known = verbs.iter().any(|verb| verb.name() == info.verb);
     if misplaced
         || !known
         || (info.verb == "create" && !info.name.is_empty() && subresource.is_none())

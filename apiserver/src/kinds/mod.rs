@@ -147,7 +147,7 @@ pub struct Column {
     pub priority: u8,
 }
 
-/// What may be asked of an update besides what it changes.
+/// Where the objects of a kind lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// Its objects lie in namespaces.

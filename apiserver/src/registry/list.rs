@@ -16,7 +16,7 @@ use crate::kinds::Kind;
 use crate::object::{self, Object};
 use crate::selector::{fields, labels};
 use crate::status::Status;
-use crate::storage::{Freshness, ListQuery, StorageError, Stored};
+use crate::storage::{Counting, Freshness, ListQuery, StorageError, Stored};
 
 /// How many objects are read at a time.
 const CHUNK: usize = 500;
@@ -115,7 +115,7 @@ struct Token {
 impl Registry {
     /// Lists objects.
     pub(crate) async fn list(&self, call: &Call<'_>, options: &ListOptions) -> Answer<Page> {
-        check(call.kind, options)?;
+        check(options)?;
         let prefix = stored::prefix(call.kind, call.namespace);
         let token = match options.next.as_str() {
             "" => None,
@@ -139,9 +139,13 @@ impl Registry {
             remaining: None,
             rest: None,
         };
+        // Only who asks for a part of everything is told how much remains.
+        let is_counted = options.limit > 0 && options.filter.takes_all();
+        let counting = if is_counted { Counting::All } else { Counting::None };
         loop {
             let limit = chunk(options, page.items.len());
-            let query = ListQuery { start: start.clone(), end: end.clone(), limit, freshness };
+            let (from, to) = (start.clone(), end.clone());
+            let query = ListQuery { start: from, end: to, limit, freshness, counting };
             let listed = self.read(query).await;
             let listed = listed.map_err(|error| expired(error, token.as_ref()))?;
             page.revision = page.revision.max(listed.revision);
@@ -170,7 +174,7 @@ impl Registry {
                 let revision = Some(page.revision);
                 let key = String::from_utf8_lossy(&start[prefix.len()..]).into_owned();
                 page.next = Token { revision, start: key }.write();
-                page.remaining = options.filter.takes_all().then_some(behind);
+                page.remaining = is_counted.then_some(behind);
                 return Ok(page);
             }
         }
@@ -182,7 +186,8 @@ impl Registry {
         while rest.start < rest.end && items.is_empty() {
             let freshness = Freshness::Exactly(rest.revision);
             let (start, end) = (rest.start.clone(), rest.end.clone());
-            let query = ListQuery { start, end, limit: CHUNK, freshness };
+            let counting = Counting::None;
+            let query = ListQuery { start, end, limit: CHUNK, freshness, counting };
             let listed = self.storage.list(query).await.map_err(failure)?;
             for stored in listed.items {
                 rest.start = Bytes::from([stored.key.as_ref(), b"\0"].concat());
@@ -252,7 +257,7 @@ fn freshness(options: &ListOptions, token: Option<&Token>) -> Answer<Freshness> 
 }
 
 /// What is wrong with the options (apimachinery `internalversion/validation`).
-fn check(kind: &Kind, options: &ListOptions) -> Answer<()> {
+fn check(options: &ListOptions) -> Answer<()> {
     use crate::field::{FieldErrors, Path};
     let mut errors = FieldErrors::default();
     let path = Path::new("resourceVersionMatch");
@@ -272,7 +277,6 @@ fn check(kind: &Kind, options: &ListOptions) -> Answer<()> {
             errors.forbidden(&path, why);
         }
     }
-    let _ = kind;
     if errors.is_empty() {
         return Ok(());
     }

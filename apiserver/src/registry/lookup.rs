@@ -12,7 +12,7 @@ use crate::auth::lookup::{Answer, AnswerFuture, Lookup};
 use crate::kinds::{self, Kind};
 use crate::object::Object;
 use crate::status::Resource;
-use crate::storage::{Freshness, ListQuery};
+use crate::storage::{Counting, Freshness, ListQuery};
 
 /// How long to wait for what a controller is about to make.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -58,7 +58,8 @@ impl Registry {
         let prefix = stored::prefix(kind, namespace);
         let end = stored::behind(&prefix);
         let freshness = Freshness::NotOlderThan(0);
-        let query = ListQuery { start: prefix.into(), end, limit: 0, freshness };
+        let counting = Counting::None;
+        let query = ListQuery { start: prefix.into(), end, limit: 0, freshness, counting };
         let listed = self.storage.list(query).await.map_err(super::failure)?;
         let read = |stored: &crate::storage::Stored| {
             object_of(kind, &stored.value, stored.mod_revision).map(Arc::new)

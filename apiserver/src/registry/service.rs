@@ -114,16 +114,16 @@ impl Registry {
         self.give_address(new).await?;
         self.give_ports(new, old).await?;
         complete(new);
-        let owner = format!("{}/{}", call.namespace, object::name(new));
+        let owner = owner_of(call, new);
         let (before, after) = (Held::of(old).keys(), Held::of(Some(new)).keys());
         let mut writes = Vec::new();
         for key in after.iter().filter(|key| !before.contains(key)) {
             self.check_free(call.kind, new, key).await?;
-            let value = Some(Bytes::from(owner.clone()));
+            let value = Some(owner.clone());
             writes.push(Guarded { key: key.clone(), expected: 0, value, lease: 0 });
         }
         for key in before.iter().filter(|key| !after.contains(key)) {
-            writes.extend(self.let_go(key).await?);
+            writes.extend(self.let_go(key, &owner).await?);
         }
         Ok(writes)
     }
@@ -132,16 +132,19 @@ impl Registry {
     pub(super) async fn release(&self, call: &Call<'_>, old: &Object) -> Answer<Vec<Guarded>> {
         let mut writes = Vec::new();
         if is_service(call.kind) {
+            let owner = owner_of(call, old);
             for key in Held::of(Some(old)).keys() {
-                writes.extend(self.let_go(&key).await?);
+                writes.extend(self.let_go(&key, &owner).await?);
             }
         }
         Ok(writes)
     }
 
-    async fn let_go(&self, key: &Bytes) -> Answer<Option<Guarded>> {
+    /// Lets go of a key, if it is the owner's.
+    async fn let_go(&self, key: &Bytes, owner: &Bytes) -> Answer<Option<Guarded>> {
         let got = self.storage.get(key.clone(), Freshness::Latest).await.map_err(failure)?;
-        Ok(got.stored.map(|stored| Guarded {
+        let own = got.stored.filter(|stored| stored.value == *owner);
+        Ok(own.map(|stored| Guarded {
             key: key.clone(),
             expected: stored.mod_revision,
             value: None,
@@ -265,6 +268,11 @@ fn port_path(service: &Object, port: u16) -> Path {
     let says = |one: &Value| one.get("nodePort").and_then(Value::as_u64) == Some(port.into());
     let place = ports.iter().position(says).unwrap_or(0);
     Path::new("spec.ports").index(place).child("nodePort")
+}
+
+/// What the keys of a service hold.
+fn owner_of(call: &Call<'_>, service: &Object) -> Bytes {
+    Bytes::from(format!("{}/{}", call.namespace, object::name(service)))
 }
 
 fn is_service(kind: &Kind) -> bool {

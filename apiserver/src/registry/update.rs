@@ -60,7 +60,7 @@ impl Registry {
     }
 
     /// Makes an object another: `make` says which, from the newest state, and is asked again when
-    /// somebody else was faster, unless what it made names the state that it was made for.
+    /// somebody else was faster. What names a state that has passed is refused then.
     pub(crate) async fn change(
         &self,
         call: &Call<'_>,
@@ -72,12 +72,10 @@ impl Registry {
             let old = object_of(call.kind, &current.value, current.mod_revision)?;
             let new = make(&old)?;
             check_meant(call, &new, &old)?;
-            let named = !wanted_revision(&new).is_empty();
             match self.replace(call, part, &current, old, new).await? {
                 Replaced::Done(object) => return Ok(object),
                 Replaced::Gone => return Err(call.not_found()),
-                Replaced::Outrun(_) if named => return Err(call.modified()),
-                Replaced::Outrun(newer) | Replaced::Again(newer) => current = newer,
+                Replaced::Outrun(newer) => current = newer,
             }
         }
         Err(call.modified())
@@ -116,25 +114,23 @@ impl Registry {
             value,
             lease: current.lease,
         }];
-        writes.extend(reserved);
+        // What goes by losing its last finalizer lets go of all that it held.
+        writes.extend(if goes { self.release(call, &old).await? } else { reserved });
         writes.extend(more);
         self.write_over(writes, new).await
     }
 
     /// Makes the writes; the first is the object's own.
     async fn write_over(&self, writes: Vec<Guarded>, mut new: Object) -> Answer<Replaced> {
-        let expected = writes.first().map_or(0, |write| write.expected);
         match self.storage.write(writes).await.map_err(failure)? {
             Written::Done { revision } => {
                 object::set(&mut new, &["metadata", "resourceVersion"], revision.to_string());
                 Ok(Replaced::Done(new))
             }
-            Written::Refused { current } => match current.into_iter().next().flatten() {
-                // The object still stands: what the write depends on has changed.
-                Some(stored) if stored.mod_revision == expected => Ok(Replaced::Again(stored)),
-                Some(stored) => Ok(Replaced::Outrun(stored)),
-                None => Ok(Replaced::Gone),
-            },
+            Written::Refused { current } => {
+                let own = current.into_iter().next().flatten();
+                Ok(own.map_or(Replaced::Gone, Replaced::Outrun))
+            }
         }
     }
 
@@ -154,10 +150,8 @@ impl Registry {
 /// What became of a write.
 enum Replaced {
     Done(Object),
-    /// Somebody else was faster; this is what stands there now.
+    /// The object, or something that is written with it, has changed; the object is this now.
     Outrun(Stored),
-    /// The object is as it was, but something that is written with it has changed.
-    Again(Stored),
     Gone,
 }
 

@@ -1,9 +1,6 @@
 //! The door to the store: keys, values and revisions, of any store that speaks etcd's semantics.
 //!
-//! Bindings: a local member (in the binary), any etcd endpoint (`etcd`, over the network), and a
-//! model in memory for tests. The same tests of the REST API run over all of them.
-
-pub mod memory;
+//! Bindings: a local member, in the binary; and a model in memory, in the tests of the REST API.
 
 use std::fmt;
 use std::future::Future;
@@ -59,6 +56,17 @@ pub struct ListQuery {
     pub limit: usize,
     /// Of when.
     pub freshness: Freshness,
+    /// Whether the answer says how many there are in the whole range.
+    pub counting: Counting,
+}
+
+/// Whether all of a range is counted, which takes time in proportion to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counting {
+    /// It is.
+    All,
+    /// No further than the limit.
+    None,
 }
 
 /// A part of what there is.
@@ -70,7 +78,7 @@ pub struct Listed {
     pub revision: u64,
     /// Whether the limit cut it short.
     pub more: bool,
-    /// How many there are in the whole range, also behind the limit.
+    /// How many there are in the whole range, also behind the limit, if that was asked for.
     pub count: u64,
 }
 

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
 use kstore_apiserver::storage::{
-    Change, Freshness, Got, Guarded, ListQuery, Listed, Storage, StorageError, StorageFuture,
-    Stored, WatchItem, WatchStream, Written,
+    Change, Counting, Freshness, Got, Guarded, ListQuery, Listed, Storage, StorageError,
+    StorageFuture, Stored, WatchItem, WatchStream, Written,
 };
 use kstore_machine::command::{
     Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, LeaseGrant, Operation,
@@ -96,7 +96,10 @@ impl LocalStorage {
             limit: Some(query.limit as u64).filter(|limit| *limit > 0),
             content: Content::Values,
         };
-        let read = move |snapshot: &Snapshot, access: Access| snapshot.range(&wanted, access);
+        let read = move |snapshot: &Snapshot, access: Access| match query.counting {
+            Counting::All => snapshot.range(&wanted, access),
+            Counting::None => snapshot.page(&wanted, access),
+        };
         let answer = self.0.read_as_job(snapshot, read).await.map_err(unread)?;
         let RangeAnswer { kvs, more, count } = answer;
         Ok(Listed { items: kvs.into_iter().map(stored).collect(), revision, more, count })

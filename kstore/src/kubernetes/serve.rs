@@ -77,7 +77,6 @@ impl ApiServer {
             anonymous: Anonymous::Allowed,
             service_network: config.services.clone(),
             advertised: (advertised(address), address.port()),
-            authority: files.authority.pair().certificate.clone(),
         })?;
         let stop = watch::Sender::new(false);
         let serving = Listener::new(socket, tls).serve(Arc::clone(&server), stop.subscribe());

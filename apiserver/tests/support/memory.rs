@@ -11,14 +11,14 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use tokio::sync::watch;
 
-use super::{
+use kstore_apiserver::storage::{
     Change, Freshness, Got, Guarded, ListQuery, Listed, Storage, StorageError, StorageFuture,
     Stored, WatchItem, WatchStream, Written,
 };
 
 /// A store in memory.
 #[derive(Debug)]
-pub struct MemoryStorage {
+pub(crate) struct MemoryStorage {
     state: std::sync::Arc<Mutex<State>>,
     revision: watch::Sender<u64>,
 }
@@ -118,7 +118,11 @@ impl Storage for MemoryStorage {
         let got = state
             .revision_of(freshness)
             .map(|revision| Got { stored: state.at(&key, revision), revision: state.revision });
-        Box::pin(async move { got })
+        // Others come in between a look and what is made of it, as they do in a real store.
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            got
+        })
     }
 
     fn list(&self, query: ListQuery) -> StorageFuture<'_, Listed> {
