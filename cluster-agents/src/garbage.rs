@@ -67,9 +67,7 @@ fn standing(world: &World, item: &Item, owner: &OwnerReference) -> Standing {
     match world.graph.item(&owner.uid) {
         // A reference into another namespace is one to nothing.
         Some(known) if !is_reachable(item, known) => Standing::Gone,
-        Some(known) if known.awaits_dependents() && owner.block_owner_deletion == Some(true) => {
-            Standing::Waiting
-        }
+        Some(known) if known.awaits_dependents() => Standing::Waiting,
         Some(_) => Standing::Solid,
         None if world.graph.is_absent(&owner.uid) => Standing::Gone,
         None => Standing::Unknown,
@@ -127,7 +125,15 @@ fn judge(world: &World, uid: &str, item: &Item) -> Decision {
     } else {
         Propagation::Background
     };
-    Decision::one(delete(uid, item, propagation))
+    // In a circle everybody would wait for everybody: whoever comes second blocks nobody.
+    if waiting && world.graph.dependents(uid).any(|(_, other)| other.awaits_dependents()) {
+        let unblock = unblocked(uid, item);
+        let at_any_version = Deletion { version: None, ..deletion(uid, item, propagation) };
+        let delete = Action::Delete { target: target(item), deletion: at_any_version };
+        return Decision::all(vec![unblock, delete]);
+    }
+    let deletion = deletion(uid, item, propagation);
+    Decision::one(Action::Delete { target: target(item), deletion })
 }
 
 /// Asks the server whether an owner exists; `None` if its kind is not served.
@@ -141,15 +147,22 @@ fn question(world: &World, item: &Item, owner: &OwnerReference) -> Option<Action
     Some(Action::Confirm { target, uid: owner.uid.clone() })
 }
 
-fn delete(uid: &str, item: &Item, propagation: Propagation) -> Action {
-    let deletion = Deletion {
+fn deletion(uid: &str, item: &Item, propagation: Propagation) -> Deletion {
+    Deletion {
         uid: Some(uid.to_owned()),
         // If somebody has changed its owners meanwhile, it must be judged anew.
         version: Some(item.version.to_string()),
         grace_seconds: None,
         propagation: Some(propagation),
-    };
-    Action::Delete { target: target(item), deletion }
+    }
+}
+
+fn unblocked(uid: &str, item: &Item) -> Action {
+    let mut owners = item.owners.clone();
+    for owner in &mut owners {
+        owner.block_owner_deletion = Some(false);
+    }
+    patch(uid, item, json!({"ownerReferences": owners}))
 }
 
 fn without_owners(uid: &str, item: &Item, useless: &[&str]) -> Action {

@@ -129,3 +129,6 @@ fn too_many(world: &World) -> Decision {
     let deletes = doomed.map(|pod| delete_at_once(pod)).collect();
     Decision { steps: vec![Step::Batch(deletes)], next: Next::After(Duration::ZERO) }
 }
+
+#[cfg(test)]
+mod tests;

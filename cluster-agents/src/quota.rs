@@ -192,3 +192,6 @@ fn has_scope(pod: &Pod, scope: &str) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests;

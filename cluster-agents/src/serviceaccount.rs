@@ -58,3 +58,6 @@ fn decide(world: &World, key: &Key, _: Timestamp) -> Decision {
         ..ServiceAccount::default()
     }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -107,3 +107,23 @@ fn a_reference_into_another_namespace_is_one_to_nobody() {
     server.settle(&[controller()]);
     assert_eq!(names(&server), ["far"]);
 }
+
+#[test]
+fn a_circle_does_not_wait_for_itself() {
+    let mut server = Server::with([
+        account("a", &owned_by(&["c"], true)),
+        account("b", &owned_by(&["a"], true)),
+        account("c", &owned_by(&["b"], true)),
+    ]);
+    server.settle(&[controller()]);
+    delete(&mut server, "a", Some(Propagation::Foreground));
+    assert!(names(&server).is_empty());
+}
+
+#[test]
+fn a_dependent_that_does_not_block_goes_with_its_owner_all_the_same() {
+    let mut server =
+        Server::with([account("a", &json!([])), account("b", &owned_by(&["a"], false))]);
+    delete(&mut server, "a", Some(Propagation::Foreground));
+    assert!(names(&server).is_empty());
+}
