@@ -1,4 +1,4 @@
-//! A lean load generator for any endpoint that speaks etcd's API.
+//! A lean load generator for any endpoint that speaks etcd's API or Kubernetes'.
 //!
 //! ```text
 //!   client 1 ─┐                                      every client: one request under way,
@@ -17,20 +17,25 @@
 //! costs; its latencies are those of a server that is as busy as it can be with so many clients.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
+mod etcd;
 mod load;
 mod process;
+mod rest;
 mod wire;
 
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use load::{Outcome, Plan, Work};
+use etcd::{Members, Plan, Work};
+use load::{Outcome, Target};
 use process::Spent;
+use rest::{Objects, Wanted};
 use tokio::task::LocalSet;
 
-/// Runs load against any server of etcd's API and prints figures, one a line.
+/// Runs load against any server of etcd's API or Kubernetes' and prints figures, one a line.
 #[derive(Debug, Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -52,6 +57,46 @@ enum Command {
         #[arg(long, default_value_t = 60)]
         seconds: u64,
     },
+    /// Creates objects of Kubernetes.
+    CreateObjects(Rest),
+    /// Reads objects of Kubernetes one by one, which must be there.
+    GetObjects(Rest),
+    /// Lists all objects of a namespace, one list after the other.
+    ListObjects(Rest),
+}
+
+#[derive(Debug, Args)]
+struct Rest {
+    /// Where the server is and who asks it.
+    #[arg(long)]
+    kubeconfig: std::path::PathBuf,
+    /// What objects.
+    #[arg(long, value_enum, default_value_t = Wanted::Configmaps)]
+    resource: Wanted,
+    /// Where they are; the namespace must be there.
+    #[arg(long, default_value = "default")]
+    namespace: String,
+    /// About how long one is as JSON.
+    #[arg(long, default_value_t = 1024)]
+    bytes: usize,
+    /// The number of the first one.
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+    /// How many clients, each with one request under way.
+    #[arg(long, default_value_t = 64)]
+    clients: usize,
+    /// How many connections they share; no more than there are clients.
+    #[arg(long, default_value_t = 8)]
+    connections: usize,
+    /// How many operations are measured.
+    #[arg(long, default_value_t = 10_000)]
+    total: u64,
+    /// How many objects there are to be read: operations take any of them, each as likely.
+    #[arg(long, default_value_t = 10_000)]
+    objects: u64,
+    /// Process ids of the servers, with commas: what they spent is printed.
+    #[arg(long, value_delimiter = ',')]
+    pids: Vec<u32>,
 }
 
 #[derive(Debug, Args)]
@@ -106,10 +151,13 @@ fn main() -> ExitCode {
                 Command::Put(load) => run(Work::Put, load).await,
                 Command::Get(load) => run(Work::Get, load).await,
                 Command::Await { endpoints, seconds } => {
-                    let took = load::ready(&endpoints, Duration::from_secs(seconds)).await?;
+                    let took = etcd::ready(&endpoints, Duration::from_secs(seconds)).await?;
                     println!("ready_ms {:.1}", took.as_secs_f64() * 1e3);
                     Ok(())
                 }
+                Command::CreateObjects(rest) => objects(rest::Verb::Create, rest).await,
+                Command::GetObjects(rest) => objects(rest::Verb::Get, rest).await,
+                Command::ListObjects(rest) => objects(rest::Verb::List, rest).await,
             }
         })
     });
@@ -127,37 +175,61 @@ async fn run(work: Work, load: Load) -> Result<(), String> {
         return Err(format!("a key and a value are at most {} bytes", wire::PAYLOAD_MAX));
     }
     let payload = load.total as f64 * (load.key_bytes + load.value_bytes) as f64;
-    let mut plan = Plan {
+    let plan = Plan {
         work,
-        endpoints: load.endpoints,
-        clients: load.clients,
-        connections: load.connections.clamp(1, load.clients.max(1)),
-        total: load.warmup,
         key_bytes: load.key_bytes,
         value_bytes: load.value_bytes,
         keys: load.keys.max(1),
         order: load.order,
     };
-    let clients = load::connect(&plan).await?;
-    if plan.total > 0 {
-        load::run(&plan, &clients).await?;
+    let connections = load.connections.clamp(1, load.clients.max(1)) as usize;
+    let clients = load.clients as usize;
+    let members = Members::connect(plan, &load.endpoints, connections).await?;
+    if load.warmup > 0 {
+        load::run(&members, clients, 0..load.warmup).await?;
     }
-    plan.total = load.total;
-    let servers_before = process::of_all(&load.pids)?;
+    let servers = measure(&members, clients, 0..load.total, &load.pids).await?;
+    if work == Work::Put && !load.pids.is_empty() {
+        println!("written_per_byte {:.2}", servers.written as f64 / payload);
+    }
+    Ok(())
+}
+
+async fn objects(verb: rest::Verb, rest: Rest) -> Result<(), String> {
+    let connections = rest.connections.clamp(1, rest.clients.max(1));
+    let plan = rest::Plan {
+        verb,
+        wanted: rest.resource,
+        namespace: rest.namespace,
+        bytes: rest.bytes,
+        objects: rest.objects.max(1),
+    };
+    let objects = Objects::connect(plan, &rest.kubeconfig, connections).await?;
+    let numbers = rest.first..rest.first.saturating_add(rest.total);
+    measure(&objects, rest.clients, numbers, &rest.pids).await?;
+    println!("bytes_per_answer {:.0}", objects.bytes_per_answer());
+    Ok(())
+}
+
+/// Does the operations, prints what came of them, and says what the servers spent.
+async fn measure<T: Target + 'static>(
+    target: &Rc<T>,
+    clients: usize,
+    numbers: std::ops::Range<u64>,
+    pids: &[u32],
+) -> Result<Spent, String> {
+    let servers_before = process::of_all(pids)?;
     let own_before = process::of_self()?;
-    let outcome = load::run(&plan, &clients).await?;
+    let outcome = load::run(target, clients, numbers).await?;
     let own = process::of_self()?.since(&own_before);
-    let servers = process::of_all(&load.pids)?.since(&servers_before);
+    let servers = process::of_all(pids)?.since(&servers_before);
     tell(&outcome, &own);
-    if !load.pids.is_empty() {
+    if !pids.is_empty() {
         tell_servers(&outcome, &servers);
-        if work == Work::Put {
-            println!("written_per_byte {:.2}", servers.written as f64 / payload);
-        }
     }
-    match &outcome.failure {
+    match outcome.failure {
         Some(why) => Err(format!("{} operations failed, such as: {why}", outcome.failed)),
-        None => Ok(()),
+        None => Ok(servers),
     }
 }
 
@@ -182,4 +254,5 @@ fn tell_servers(outcome: &Outcome, servers: &Spent) {
     println!("server_cpu_seconds {:.2}", servers.cpu_seconds);
     println!("server_cpu_per_million {:.1}", servers.cpu_seconds * 1e6 / done);
     println!("resident_mib {:.1}", servers.resident as f64 / f64::from(1 << 20));
+    println!("peak_mib {:.1}", servers.peak as f64 / f64::from(1 << 20));
 }

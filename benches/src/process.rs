@@ -14,6 +14,8 @@ pub(crate) struct Spent {
     pub(crate) written: u64,
     /// Bytes of memory that are in use now.
     pub(crate) resident: u64,
+    /// The most of it that was ever in use, or since `/proc/PID/clear_refs` was told 5.
+    pub(crate) peak: u64,
 }
 
 impl Spent {
@@ -23,6 +25,7 @@ impl Spent {
             cpu_seconds: self.cpu_seconds - before.cpu_seconds,
             written: self.written.saturating_sub(before.written),
             resident: self.resident,
+            peak: self.peak,
         }
     }
 }
@@ -40,6 +43,7 @@ pub(crate) fn of_all(pids: &[u32]) -> Result<Spent, String> {
         sum.cpu_seconds += one.cpu_seconds;
         sum.written += one.written;
         sum.resident += one.resident;
+        sum.peak += one.peak;
     }
     Ok(sum)
 }
@@ -51,10 +55,12 @@ fn of(process: &str) -> Result<Spent, String> {
     };
     let ticks = cpu_ticks(&file("stat")?);
     let ticks = ticks.ok_or_else(|| format!("/proc/{process}/stat is in another form"))?;
+    let status = file("status")?;
     Ok(Spent {
         cpu_seconds: ticks as f64 / TICKS_PER_SECOND,
         written: field(&file("io")?, "write_bytes:"),
-        resident: field(&file("status")?, "VmRSS:") * 1024,
+        resident: field(&status, "VmRSS:") * 1024,
+        peak: field(&status, "VmHWM:") * 1024,
     })
 }
 
