@@ -86,7 +86,7 @@ up_upstream() {
     --initial-cluster "default=http://127.0.0.1:$peer"
   launch "$apiserver" --etcd-servers "http://127.0.0.1:$client" --secure-port "$secure" --bind-address 127.0.0.1 \
     --tls-cert-file "$pki/apiserver.crt" --tls-private-key-file "$pki/apiserver.key" --client-ca-file "$pki/ca.crt" \
-    --authorization-mode Node,RBAC --service-account-key-file "$pki/sa.key" --service-account-signing-key-file "$pki/sa.key" \
+    --authorization-mode Node,RBAC --service-account-key-file "$pki/sa.pub" --service-account-signing-key-file "$pki/sa.key" \
     --service-account-issuer https://kubernetes.default.svc.cluster.local --service-cluster-ip-range 10.96.0.0/12
   ready "$url"
 }
@@ -153,6 +153,7 @@ starts() { # starts: kstore's whole control plane, from nothing and again
 unpack() {
   mkdir -p "$dir/pki"
   cp "$dir"/kstore/pki/*.crt "$dir"/kstore/pki/*.key "$dir/pki/"
+  openssl pkey -in "$dir/pki/sa.key" -pubout -out "$dir/pki/sa.pub"
   local name
   for name in certificate:crt key:key; do
     awk -v want="client-${name%:*}-data:" '$1 == want { print $2 }' "$dir/kubeconfig" | base64 -d >"$dir/pki/admin.${name#*:}"
