@@ -10,7 +10,7 @@ use kstore_host::{Clock, Random};
 
 use crate::access::Access;
 use crate::auth::authentication::{Anonymous, Tokens};
-use crate::registry::{EventLeases, Registry};
+use crate::registry::{EventLeases, Feeds, Registry};
 use crate::storage::Storage;
 
 /// What an API server is made of.
@@ -80,6 +80,7 @@ impl Server {
             random: parts.random,
             network,
             event_leases: EventLeases::default(),
+            feeds: Feeds::default(),
         };
         Ok(Arc::new(Self {
             registry: Arc::new(registry),

@@ -19,7 +19,7 @@ use crate::auth::lookup::Answer;
 use crate::kinds::Kind;
 use crate::object::Object;
 use crate::registry::splice::{Head, Shown};
-use crate::registry::{WatchEvent, WatchShown, Watcher, object_of};
+use crate::registry::{EventForm, Told, WatchEvent, WatchShown, Watcher, object_of};
 
 /// What is the same for all events of a watch.
 struct Writer {
@@ -40,7 +40,7 @@ pub(crate) fn response(asked: Asked, kind: &'static Kind, watcher: Watcher) -> R
     let writer = Writer { asked, kind, head, headings: Headings::Shown };
     let events = stream::unfold((watcher, writer), |(mut watcher, mut writer)| async move {
         let event = watcher.next().await?;
-        let bytes = Bytes::from(writer.write(event));
+        let bytes = writer.write(event);
         Some((Ok::<_, Infallible>(bytes), (watcher, writer)))
     });
     let mut response = Response::new(Body::from_stream(events));
@@ -49,16 +49,34 @@ pub(crate) fn response(asked: Asked, kind: &'static Kind, watcher: Watcher) -> R
 }
 
 impl Writer {
-    fn write(&mut self, event: WatchEvent) -> Vec<u8> {
+    fn write(&mut self, event: WatchEvent) -> Bytes {
         match event {
-            WatchEvent::Added(shown) => self.change("ADDED", &shown),
-            WatchEvent::Modified(shown) => self.change("MODIFIED", &shown),
-            WatchEvent::Deleted(shown) => self.change("DELETED", &shown),
+            WatchEvent::Change(told, shown) => self.shared(told, &shown),
             WatchEvent::Bookmark { revision, ends_initial } => {
                 let object = self.bookmark(revision, ends_initial);
-                self.value("BOOKMARK", &object)
+                Bytes::from(self.value("BOOKMARK", &object))
             }
-            WatchEvent::Failed(status) => self.value("ERROR", &status.to_value()),
+            WatchEvent::Failed(status) => Bytes::from(self.value("ERROR", &status.to_value())),
+        }
+    }
+
+    /// A change; where many are told the same in the same form, it is encoded once.
+    fn shared(&mut self, told: Told, shown: &WatchShown) -> Bytes {
+        let form = match (self.asked.form.encoding, &self.asked.form.shape) {
+            (Encoding::Json, Shape::Object) => Some(EventForm::Json),
+            (Encoding::Protobuf, Shape::Object) => Some(EventForm::Protobuf),
+            _ => None,
+        };
+        let name = match told {
+            Told::Added => "ADDED",
+            Told::Modified => "MODIFIED",
+            Told::Deleted => "DELETED",
+        };
+        match (form, &shown.forms) {
+            (Some(form), Some(forms)) => {
+                forms.get(told, form, || Bytes::from(self.change(name, shown)))
+            }
+            _ => Bytes::from(self.change(name, shown)),
         }
     }
 

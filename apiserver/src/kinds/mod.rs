@@ -192,6 +192,8 @@ pub struct Kind {
     pub selectable: &'static [&'static str],
     /// The value of one of these fields, as a selector compares it.
     pub selected: fn(object: &Object, field: &str) -> String,
+    /// The selectable field by which watches are told apart, where many watch a value each.
+    pub indexed: Option<&'static str>,
     /// Fills in what the object does not say. Runs on every write, after decoding.
     pub default: fn(object: &mut Object),
     /// Takes away and puts in what a new object must not or must have (a status, say).
@@ -285,6 +287,7 @@ const PLAIN: Kind = Kind {
     row_conditions: |_| Vec::new(),
     selectable: &[],
     selected: |_, _| String::new(),
+    indexed: None,
     default: as_it_is,
     prepare_create: as_it_is,
     prepare_update: |_, _| {},

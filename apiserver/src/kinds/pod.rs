@@ -52,6 +52,8 @@ pub(super) const PODS: Kind = Kind {
         "status.nominatedNodeName",
     ],
     selected,
+    // As upstream's: each kubelet watches the pods of its node.
+    indexed: Some("spec.nodeName"),
     default,
     prepare_create,
     prepare_update: with_old_status,

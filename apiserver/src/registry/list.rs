@@ -57,12 +57,20 @@ impl Filter {
     /// Whether an object is wanted.
     pub(crate) fn takes(&self, kind: &Kind, object: &Object) -> bool {
         let labels = object::map(object, &["metadata", "labels"]);
-        self.labels.matches(labels)
-            && self.fields.matches(|field| match field {
-                "metadata.name" => object::name(object).to_owned(),
-                "metadata.namespace" => object::namespace(object).to_owned(),
-                other => (kind.selected)(object, other),
-            })
+        self.takes_parts(labels, |field| match field {
+            "metadata.name" => object::name(object).to_owned(),
+            "metadata.namespace" => object::namespace(object).to_owned(),
+            other => (kind.selected)(object, other),
+        })
+    }
+
+    /// Whether an object with these labels and fields is wanted.
+    pub(crate) fn takes_parts(
+        &self,
+        labels: Option<&Object>,
+        field: impl Fn(&str) -> String,
+    ) -> bool {
+        self.labels.matches(labels) && self.fields.matches(field)
     }
 
     /// Whether the object of some stored bytes is wanted.

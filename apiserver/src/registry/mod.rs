@@ -16,6 +16,7 @@ mod admit;
 mod create;
 mod delete;
 mod event_lease;
+mod feed;
 mod list;
 mod lookup;
 pub(crate) mod metadata;
@@ -42,6 +43,7 @@ use crate::storage::{Freshness, Storage, StorageError, Stored};
 
 pub(crate) use delete::{DeleteOptions, Deleted, Propagation};
 pub(crate) use event_lease::EventLeases;
+pub(crate) use feed::{Feeds, Form as EventForm, Told};
 pub(crate) use list::{Filter, ListOptions, Page, Rest};
 pub(crate) use patch::Patch;
 pub(crate) use service::ServiceNetwork;
@@ -60,6 +62,7 @@ pub(crate) struct Registry {
     pub(crate) network: ServiceNetwork,
     pub(crate) access: Arc<Access>,
     pub(crate) event_leases: EventLeases,
+    pub(crate) feeds: Feeds,
 }
 
 /// One request, as the registry sees it.

@@ -8,18 +8,23 @@
 //!     does not       ADDED        –
 //! ```
 //!
+//! Changes come from the kind's feed, which many share; who begins further back than it reaches, or
+//! cannot keep up with it, reads the store by himself until he has caught up.
+//!
 //! Invariant: every event of a revision comes before any of a later one, and a bookmark's revision
 //! is one up to which everything was told.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::feed::{Batch, Bucket, Event, Feed, Forms, Subscription, Told, Version};
 use super::list::{Filter, ListOptions, Rest, too_large};
-use super::{Call, Registry, failure, object_of, stored};
+use super::{Call, Registry, failure, stored};
 use crate::auth::lookup::Answer;
 use crate::kinds::Kind;
 use crate::status::Status;
@@ -55,14 +60,15 @@ pub(crate) struct WatchOptions {
 pub(crate) struct Shown {
     pub(crate) value: Bytes,
     pub(crate) revision: u64,
+    /// How others that are told the same have it, if there are others.
+    pub(crate) forms: Option<Arc<Forms>>,
 }
 
 /// What a client is told.
 #[derive(Debug, Clone)]
 pub(crate) enum WatchEvent {
-    Added(Shown),
-    Modified(Shown),
-    Deleted(Shown),
+    /// What happened to an object.
+    Change(Told, Shown),
     /// Everything up to the revision was told.
     Bookmark {
         revision: u64,
@@ -74,7 +80,8 @@ pub(crate) enum WatchEvent {
 
 /// A watch under way.
 pub(crate) struct Watcher {
-    registry: std::sync::Arc<Registry>,
+    registry: Arc<Registry>,
+    feed: Arc<Feed>,
     kind: &'static Kind,
     namespace: String,
     options: WatchOptions,
@@ -93,8 +100,58 @@ enum Phase {
     /// It has been told.
     StateTold,
     /// Changes are being told.
-    Changes(WatchStream),
+    Changes(Source),
     Over,
+}
+
+/// Where changes come from.
+enum Source {
+    /// From the feed that many share.
+    Fed(Subscription),
+    /// From a watch of its own.
+    Own(WatchStream),
+}
+
+impl Source {
+    async fn next(&mut self) -> Next {
+        match self {
+            Self::Fed(subscription) => match subscription.next().await {
+                Some(batch) => Next::Events(batch),
+                None => Next::LeftBehind,
+            },
+            Self::Own(stream) => match stream.next().await {
+                Some(Ok(WatchItem::Changes(changes))) => Next::Events(
+                    changes.into_iter().map(|change| Arc::new(event(change))).collect(),
+                ),
+                Some(Ok(WatchItem::Progress(revision))) => Next::Progress(revision),
+                Some(Err(error)) => Next::Failed(error),
+                None => Next::Over,
+            },
+        }
+    }
+
+    /// Up to where everything was told, if it is known without asking.
+    fn told(&self) -> Option<u64> {
+        match self {
+            Self::Fed(subscription) => subscription.told(),
+            Self::Own(_) => None,
+        }
+    }
+}
+
+/// What a source tells.
+enum Next {
+    Events(Batch),
+    Progress(u64),
+    LeftBehind,
+    Failed(StorageError),
+    Over,
+}
+
+/// A change of which nobody else is told.
+fn event(change: Change) -> Event {
+    let version = |value: Option<Bytes>| value.map(|value| Arc::new(Version::new(value)));
+    Event::new(change.key, change.revision, version(change.value), version(change.previous))
 }
 
 impl Registry {
@@ -112,7 +169,7 @@ impl Registry {
 
     /// Begins to watch.
     pub(crate) async fn watch(
-        self: &std::sync::Arc<Self>,
+        self: &Arc<Self>,
         call: &Call<'_>,
         options: WatchOptions,
     ) -> Answer<Watcher> {
@@ -121,7 +178,8 @@ impl Registry {
         let wants_state = options.initial_events.unwrap_or(from == 0);
         let now = Instant::now();
         let mut watcher = Watcher {
-            registry: std::sync::Arc::clone(self),
+            registry: Arc::clone(self),
+            feed: self.feeds.of(call.kind),
             kind: call.kind,
             namespace: call.namespace.to_owned(),
             deadline: now + options.timeout,
@@ -166,28 +224,64 @@ impl Watcher {
             let now = self.registry.storage.current_revision().await.map_err(failure)?;
             return Err(too_large(now));
         }
-        let stream = self.open(from).await.map_err(|error| too_old(error, from))?;
-        self.phase = Phase::Changes(stream);
+        let source = self.source().await.map_err(|error| too_old(error, from))?;
+        self.phase = Phase::Changes(source);
         Ok(())
     }
 
-    /// The store's own watch of what comes after a revision.
+    /// Whatever comes after what was told: from the feed, if that reaches back so far.
+    async fn source(&mut self) -> Result<Source, StorageError> {
+        // If the feed cannot start, a watch of its own says why, if that cannot either.
+        let started = self.feed.start(&*self.registry.storage).await;
+        if started.is_ok()
+            && let Some(subscription) = self.join()
+        {
+            return Ok(Source::Fed(subscription));
+        }
+        self.open().await.map(Source::Own)
+    }
+
+    /// A place in the feed behind what was told, if it reaches back that far.
+    fn join(&self) -> Option<Subscription> {
+        // Who has been told nothing wants what comes next; the store knows what that is.
+        if self.told == 0 {
+            return None;
+        }
+        self.feed.join(self.told, self.bucket())
+    }
+
+    fn bucket(&self) -> Bucket {
+        let filter = &self.options.filter;
+        let indexed = self.kind.indexed.and_then(|field| filter.fields.exact(field));
+        match (self.only_name(), indexed) {
+            (Some(name), _) => Bucket::Object(self.namespace.clone(), name.to_owned()),
+            (None, Some(value)) => Bucket::Indexed(value.to_owned()),
+            (None, None) if self.namespace.is_empty() => Bucket::All,
+            (None, None) => Bucket::Namespace(self.namespace.clone()),
+        }
+    }
+
+    /// The name of the one object that can be wanted, if it is known where that lies.
+    fn only_name(&self) -> Option<&str> {
+        let is_known = !self.kind.is_namespaced() || !self.namespace.is_empty();
+        self.options.filter.only_name().filter(|_| is_known)
+    }
+
+    /// The store's own watch of what comes after what was told.
     #[expect(
         clippy::needless_pass_by_ref_mut,
         reason = "shared across an await, the store's stream would have to be Sync"
     )]
-    async fn open(&mut self, after: u64) -> Result<WatchStream, StorageError> {
+    async fn open(&mut self) -> Result<WatchStream, StorageError> {
         let prefix = stored::prefix(self.kind, &self.namespace);
         let end = stored::behind(&prefix);
         let mut range = (Bytes::from(prefix), end);
-        if let Some(name) = self.options.filter.only_name()
-            && (!self.kind.is_namespaced() || !self.namespace.is_empty())
-        {
+        if let Some(name) = self.only_name() {
             let key = stored::key(self.kind, &self.namespace, name);
             let behind = Bytes::from([key.as_ref(), b"\0"].concat());
             range = (key, behind);
         }
-        let from = if after == 0 { 0 } else { after + 1 };
+        let from = if self.told == 0 { 0 } else { self.told + 1 };
         self.registry.storage.watch(range.0, range.1, from).await
     }
 
@@ -201,7 +295,7 @@ impl Watcher {
                 Phase::Over => return None,
                 Phase::State(rest) => self.read_state(rest).await,
                 Phase::StateTold => self.end_state().await,
-                Phase::Changes(stream) => self.read_changes(stream).await,
+                Phase::Changes(source) => self.read_changes(source).await,
             }
         }
     }
@@ -222,86 +316,108 @@ impl Watcher {
             let revision = self.told;
             self.ready.push_back(WatchEvent::Bookmark { revision, ends_initial: true });
         }
-        let told = self.told;
-        match self.open(told).await {
-            Ok(stream) => self.phase = Phase::Changes(stream),
+        self.go_on().await;
+    }
+
+    /// Goes on behind what was told.
+    async fn go_on(&mut self) {
+        match self.source().await {
+            Ok(source) => self.phase = Phase::Changes(source),
             Err(error) => self.ready.push_back(WatchEvent::Failed(too_old(error, self.told))),
         }
     }
 
-    async fn read_changes(&mut self, mut stream: WatchStream) {
+    async fn read_changes(&mut self, mut source: Source) {
         tokio::select! {
             biased;
-            item = stream.next() => match item {
-                Some(Ok(item)) => {
-                    self.phase = Phase::Changes(stream);
-                    if let Err(status) = self.take(item) {
-                        self.phase = Phase::Over;
-                        self.ready.push_back(WatchEvent::Failed(status));
-                    }
-                }
-                Some(Err(error)) => {
-                    self.ready.push_back(WatchEvent::Failed(too_old(error, self.told)));
-                }
-                None => {}
-            },
+            next = source.next() => self.take(next, source).await,
             () = sleep_until(self.next_bookmark), if self.options.bookmarks => {
                 self.next_bookmark = Instant::now() + BOOKMARKS;
-                let revision = self.told;
-                if revision > 0 {
-                    self.ready.push_back(WatchEvent::Bookmark { revision, ends_initial: false });
-                }
-                self.phase = Phase::Changes(stream);
+                self.told = self.told.max(source.told().unwrap_or(0));
+                self.push_bookmark();
+                self.phase = Phase::Changes(source);
             }
             () = sleep_until(self.deadline) => {
                 // One more, so that the client goes on from here and not from the last change.
-                if self.options.bookmarks && self.told > 0 {
-                    let revision = self.told;
-                    self.ready.push_back(WatchEvent::Bookmark { revision, ends_initial: false });
+                self.told = self.told.max(source.told().unwrap_or(0));
+                if self.options.bookmarks {
+                    self.push_bookmark();
                 }
             }
         }
     }
 
-    fn take(&mut self, item: WatchItem) -> Answer<()> {
-        match item {
-            WatchItem::Progress(revision) => self.told = self.told.max(revision),
-            WatchItem::Changes(changes) => {
-                for change in changes {
-                    self.told = self.told.max(change.revision);
-                    if let Some(event) = self.event_of(change)? {
-                        self.ready.push_back(event);
-                    }
+    fn push_bookmark(&mut self) {
+        let revision = self.told;
+        if revision > 0 {
+            self.ready.push_back(WatchEvent::Bookmark { revision, ends_initial: false });
+        }
+    }
+
+    /// Takes what a source told, and goes on with it, or with another.
+    async fn take(&mut self, next: Next, source: Source) {
+        match next {
+            Next::Events(batch) => {
+                if let Err(status) = self.take_all(&batch) {
+                    self.ready.push_back(WatchEvent::Failed(status));
+                    return;
                 }
+            }
+            Next::Progress(revision) => self.told = self.told.max(revision),
+            Next::LeftBehind => {
+                drop(source);
+                return self.go_on().await;
+            }
+            Next::Failed(error) => {
+                self.ready.push_back(WatchEvent::Failed(too_old(error, self.told)));
+                return;
+            }
+            Next::Over => return,
+        }
+        self.phase = Phase::Changes(match source {
+            Source::Own(stream) => match self.join() {
+                Some(subscription) => Source::Fed(subscription),
+                None => Source::Own(stream),
+            },
+            fed @ Source::Fed(_) => fed,
+        });
+    }
+
+    fn take_all(&mut self, batch: &Batch) -> Answer<()> {
+        for event in batch {
+            self.told = self.told.max(event.revision);
+            if let Some(told) = self.event_of(event)? {
+                self.ready.push_back(told);
             }
         }
         Ok(())
     }
 
     /// What a change is to this watch.
-    fn event_of(&self, change: Change) -> Answer<Option<WatchEvent>> {
-        let revision = change.revision;
-        let taken = |value: &Option<Bytes>| match value {
+    fn event_of(&self, event: &Event) -> Answer<Option<WatchEvent>> {
+        let taken = |version: &Option<Arc<Version>>| match version {
             None => Ok(false),
-            Some(_) if self.options.filter.takes_all() => Ok(true),
-            Some(value) => {
-                let object = object_of(self.kind, value, revision)?;
-                Ok::<_, Box<Status>>(self.options.filter.takes(self.kind, &object))
-            }
+            Some(version) => version.is_taken(self.kind, &self.options.filter),
         };
-        let (before, now) = (taken(&change.previous)?, taken(&change.value)?);
-        let shown = |value: Option<Bytes>| value.map(|value| Shown { value, revision });
-        Ok(match (before, now) {
-            (false, false) => None,
-            (false, true) => shown(change.value).map(WatchEvent::Added),
-            (true, true) => shown(change.value).map(WatchEvent::Modified),
-            (true, false) => shown(change.previous).map(WatchEvent::Deleted),
-        })
+        let (told, version) = match (taken(&event.before)?, taken(&event.now)?) {
+            (false, false) => return Ok(None),
+            (false, true) => (Told::Added, &event.now),
+            (true, true) => (Told::Modified, &event.now),
+            (true, false) => (Told::Deleted, &event.before),
+        };
+        Ok(version.as_ref().map(|version| {
+            let (value, revision) = (version.value().clone(), event.revision);
+            WatchEvent::Change(
+                told,
+                Shown { value, revision, forms: Some(Arc::clone(&event.forms)) },
+            )
+        }))
     }
 }
 
 fn added(stored: crate::storage::Stored) -> WatchEvent {
-    WatchEvent::Added(Shown { value: stored.value, revision: stored.mod_revision })
+    let (value, revision) = (stored.value, stored.mod_revision);
+    WatchEvent::Change(Told::Added, Shown { value, revision, forms: None })
 }
 
 fn too_old(error: StorageError, from: u64) -> Box<Status> {

@@ -126,7 +126,7 @@ pub struct Change {
 /// What a watch tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WatchItem {
-    /// All changes of a revision to the watched keys, or a part of them, in order.
+    /// Changes to the watched keys, in order: all of one revision, or of several.
     Changes(Vec<Change>),
     /// Everything up to this revision has been told.
     Progress(u64),
