@@ -115,19 +115,23 @@ loads() { # loads SERVER
   figure "without load" resident_mib "$server" "$(sum VmRSS)"
   for clients in 1 16 64; do
     total="$(of $((clients == 1 ? 2000 : 10000)))"
-    measure "create configmaps of 1 KB, $clients clients" "$server" "$costs" \
+    measure "create configmaps of 1 KB, $clients client$([ "$clients" = 1 ] || echo s)" "$server" "$costs" \
       create-objects --clients "$clients" --first "$first" --total "$total"
     first=$((first + total))
   done
   for clients in 1 16 64; do
-    measure "get, $clients clients" "$server" "$costs" \
+    measure "get, $clients client$([ "$clients" = 1 ] || echo s)" "$server" "$costs" \
       get-objects --clients "$clients" --total "$(of $((clients == 1 ? 5000 : 30000)))" --objects "$first"
   done
-  curl -sf --cacert "$dir/pki/ca.crt" --cert "$dir/pki/admin.crt" --key "$dir/pki/admin.key" \
-    -H 'Content-Type: application/json' -d '{"metadata":{"name":"default"}}' \
-    "$url/api/v1/namespaces/default/serviceaccounts" >/dev/null || true
+  for namespace in default kube-public; do
+    curl -sf --cacert "$dir/pki/ca.crt" --cert "$dir/pki/admin.crt" --key "$dir/pki/admin.key" \
+      -H 'Content-Type: application/json' -d '{"metadata":{"name":"default"}}' \
+      "$url/api/v1/namespaces/$namespace/serviceaccounts" >/dev/null
+  done
   measure "create pods of 5 KB, 16 clients" "$server" "$costs" \
     create-objects --resource pods --bytes 5000 --clients 16 --total "$(of 10000)"
+  measure "create pods of 5 KB, 16 clients, 1,000 watch the pods of a node each" "$server" "$costs" \
+    create-objects --resource pods --bytes 5000 --clients 16 --watchers 1000 --namespace kube-public --total "$(of 5000)"
   sleep 2 # memory of the load before goes back
   for pid in "${pids[@]}"; do echo 5 >"/proc/$pid/clear_refs"; done
   figure "before the lists" resident_mib "$server" "$(sum VmRSS)"

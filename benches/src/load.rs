@@ -26,6 +26,11 @@ pub(crate) enum Found {
 pub(crate) trait Target {
     /// Does operation `number` as client `client`, and waits for the answer.
     async fn operation(&self, client: usize, number: u64) -> Result<Found, String>;
+
+    /// Waits for what `operations` of them lead to besides their answers.
+    async fn settle(&self, operations: u64) {
+        let _nothing = operations;
+    }
 }
 
 /// What came of it.
@@ -38,7 +43,7 @@ pub(crate) struct Outcome {
     pub(crate) failure: Option<String>,
     /// Operations that found nothing.
     pub(crate) not_found: u64,
-    /// From the first request to the last answer.
+    /// From the first request to the last answer, and to all that came of it.
     pub(crate) took: Duration,
 }
 
@@ -68,6 +73,7 @@ pub(crate) async fn run<T: Target + 'static>(
     let latencies = latencies.map_err(|e| format!("make a histogram: {e}"))?;
     let outcome =
         Outcome { latencies, failed: 0, failure: None, not_found: 0, took: Duration::ZERO };
+    let operations = numbers.end.saturating_sub(numbers.start);
     let shared = Rc::new(Shared {
         clock: OsClock::start(),
         target: Rc::clone(target),
@@ -81,6 +87,7 @@ pub(crate) async fn run<T: Target + 'static>(
     while let Some(ended) = tasks.join_next().await {
         ended.map_err(|e| format!("a client: {e}"))?;
     }
+    target.settle(operations).await;
     let took = shared.clock.monotonic().saturating_sub(began);
     let shared = Rc::into_inner(shared);
     let shared = shared.ok_or("a client has not ended")?;

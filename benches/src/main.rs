@@ -94,6 +94,9 @@ struct Rest {
     /// How many objects there are to be read: operations take any of them, each as likely.
     #[arg(long, default_value_t = 10_000)]
     objects: u64,
+    /// How many watch the pods of a node each meanwhile; the run ends when they have seen all.
+    #[arg(long, default_value_t = 0)]
+    watchers: u64,
     /// Process ids of the servers, with commas: what they spent is printed.
     #[arg(long, value_delimiter = ',')]
     pids: Vec<u32>,
@@ -203,6 +206,7 @@ async fn objects(verb: rest::Verb, rest: Rest) -> Result<(), String> {
         namespace: rest.namespace,
         bytes: rest.bytes,
         objects: rest.objects.max(1),
+        watchers: rest.watchers,
     };
     let objects = Objects::connect(plan, &rest.kubeconfig, connections).await?;
     let numbers = rest.first..rest.first.saturating_add(rest.total);

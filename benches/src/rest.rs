@@ -13,6 +13,7 @@ use bytes::Bytes;
 use clap::ValueEnum;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
@@ -22,6 +23,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio_rustls::TlsConnector;
 
 use crate::etcd::scatter;
@@ -55,6 +57,8 @@ pub(crate) struct Plan {
     pub(crate) namespace: String,
     pub(crate) bytes: usize,
     pub(crate) objects: u64,
+    /// How many watch the pods of a node each, as kubelets do.
+    pub(crate) watchers: u64,
 }
 
 /// A server, and what to ask it.
@@ -64,16 +68,29 @@ pub(crate) struct Objects {
     /// `https://host:port`
     server: String,
     collection: String,
-    /// What is before the name in a body, and what is behind it.
-    template: (String, String),
+    template: String,
+    watched: Rc<Watched>,
     /// Clients share them in turn.
     connections: Vec<SendRequest<Full<Bytes>>>,
     answers: Cell<u64>,
     answered_bytes: Cell<u64>,
 }
 
-/// The name in a template that others take the place of.
+/// What those who watch have seen.
+#[derive(Debug, Default)]
+struct Watched {
+    events: Cell<u64>,
+    /// How many watches ended, which none should.
+    ended: Cell<u64>,
+    seen: Notify,
+}
+
+/// What is in a template, and others take the place of.
 const NAME: &str = "name-of-the-object";
+const NODE: &str = "name-of-the-node";
+
+/// So many watches share a connection.
+const WATCHES: u64 = 50;
 
 impl Objects {
     /// Connects so many times.
@@ -91,21 +108,46 @@ impl Objects {
             Wanted::Configmaps => configmap(plan.bytes),
             Wanted::Pods => pod(plan.bytes),
         };
-        let body = body.to_string();
-        let (before, behind) = body.split_once(NAME).ok_or("a template has a name")?;
+        let template = body.to_string();
         let resource = match plan.wanted {
             Wanted::Configmaps => "configmaps",
             Wanted::Pods => "pods",
         };
-        Ok(Rc::new(Self {
+        let objects = Self {
             server: config.cluster_url.to_string().trim_end_matches('/').to_owned(),
             collection: format!("/api/v1/namespaces/{}/{resource}", plan.namespace),
-            template: (before.to_owned(), behind.to_owned()),
+            template,
+            watched: Rc::default(),
             plan,
             connections: open,
             answers: Cell::new(0),
             answered_bytes: Cell::new(0),
-        }))
+        };
+        objects.watch(&config).await?;
+        Ok(Rc::new(objects))
+    }
+
+    /// Begins as many watches as are wanted, and waits for the first bytes of their answers.
+    async fn watch(&self, config: &Config) -> Result<(), String> {
+        let mut shared = None;
+        for number in 0..self.plan.watchers {
+            let mut connection = match shared.take() {
+                Some(open) if number % WATCHES != 0 => open,
+                _ => connection(config).await?,
+            };
+            let Self { server, collection, .. } = self;
+            let node = format!("fieldSelector=spec.nodeName%3Dnode-{number}");
+            let url = format!("{server}{collection}?watch=1&timeoutSeconds=3000&{node}");
+            connection.ready().await.map_err(|e| e.to_string())?;
+            let answer = connection.send_request(request(Method::GET, url, String::new())?).await;
+            let answer = answer.map_err(|e| format!("watch: {e}"))?;
+            if answer.status() != StatusCode::OK {
+                return Err(format!("watch: {}", answer.status()));
+            }
+            tokio::task::spawn_local(count_events(answer.into_body(), Rc::clone(&self.watched)));
+            shared = Some(connection);
+        }
+        Ok(())
     }
 
     /// How long an answer's body was on average.
@@ -114,27 +156,49 @@ impl Objects {
     }
 
     fn request(&self, number: u64) -> Result<Request<Full<Bytes>>, String> {
-        let Self { server, collection, template: (before, behind), plan, .. } = self;
-        let (method, url, body) = match plan.verb {
+        let Self { server, collection, template, plan, .. } = self;
+        match plan.verb {
             Verb::Create => {
-                let body = format!("{before}object-{number}{behind}");
-                (Method::POST, format!("{server}{collection}"), body)
+                let node = match plan.watchers {
+                    0 => "nobody".to_owned(),
+                    nodes => format!("node-{}", number % nodes),
+                };
+                let name = format!("object-{number}");
+                let body = template.replacen(NAME, &name, 1).replacen(NODE, &node, 1);
+                request(Method::POST, format!("{server}{collection}"), body)
             }
             Verb::Get => {
                 let name = scatter(number) % plan.objects;
-                (Method::GET, format!("{server}{collection}/object-{name}"), String::new())
+                let url = format!("{server}{collection}/object-{name}");
+                request(Method::GET, url, String::new())
             }
-            Verb::List => (Method::GET, format!("{server}{collection}"), String::new()),
-        };
-        Request::builder()
-            .method(method)
-            .uri(url)
-            .header("accept", "application/json")
-            .header("content-type", "application/json")
-            .header("user-agent", "kstore-benches")
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|e| format!("make a request: {e}"))
+            Verb::List => request(Method::GET, format!("{server}{collection}"), String::new()),
+        }
     }
+}
+
+fn request(method: Method, url: String, body: String) -> Result<Request<Full<Bytes>>, String> {
+    Request::builder()
+        .method(method)
+        .uri(url)
+        .header("accept", "application/json")
+        .header("content-type", "application/json")
+        .header("user-agent", "kstore-benches")
+        .body(Full::new(Bytes::from(body)))
+        .map_err(|e| format!("make a request: {e}"))
+}
+
+/// Counts the lines of an answer, which are events.
+async fn count_events(mut body: Incoming, watched: Rc<Watched>) {
+    while let Some(Ok(frame)) = body.frame().await {
+        if let Some(data) = frame.data_ref() {
+            let lines = data.iter().filter(|byte| **byte == b'\n').count() as u64;
+            watched.events.set(watched.events.get() + lines);
+            watched.seen.notify_one();
+        }
+    }
+    watched.ended.set(watched.ended.get() + 1);
+    watched.seen.notify_one();
 }
 
 impl Target for Objects {
@@ -164,6 +228,16 @@ impl Target for Objects {
         self.answers.set(self.answers.get() + 1);
         self.answered_bytes.set(self.answered_bytes.get() + length);
         Ok(Found::It)
+    }
+
+    /// Each object is news for one of those who watch.
+    async fn settle(&self, operations: u64) {
+        while self.plan.watchers > 0
+            && self.watched.events.get() < operations
+            && self.watched.ended.get() == 0
+        {
+            self.watched.seen.notified().await;
+        }
     }
 }
 
@@ -231,6 +305,7 @@ fn pod(bytes: usize) -> Value {
         },
         "spec": {
             "schedulerName": "nobody",
+            "nodeName": NODE,
             "automountServiceAccountToken": false,
             "containers": [{
                 "name": "main", "image": "registry.example.com/team/application:v1.2.3",

@@ -1,7 +1,5 @@
 //! The feed without a store: changes in, batches out.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::sync::Arc;
 
 use bytes::Bytes;
