@@ -1,6 +1,10 @@
 //! The door to the store: keys, values and revisions, of any store that speaks etcd's semantics.
 //!
-//! Bindings: a local member, in the binary; and a model in memory, in the tests of the REST API.
+//! Bindings: a local member, in the binary; any etcd over its v3 API ([`etcd`]); and a model in memory,
+//! in the tests of the REST API, which run over all of them.
+
+#[cfg(feature = "etcd")]
+pub mod etcd;
 
 use std::fmt;
 use std::future::Future;
@@ -138,7 +142,7 @@ pub type WatchStream = BoxStream<'static, Result<WatchItem, StorageError>>;
 /// Why the store did not do it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StorageError {
-    /// The revision is gone; what is left starts at this one.
+    /// The revision is gone; what is left starts at this one, or later if the store does not tell.
     Compacted(u64),
     /// The revision is yet to come; the store is at this one.
     Future(u64),
