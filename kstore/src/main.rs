@@ -7,6 +7,9 @@
 //!   etcdctl, etcdutl  any                   client::run    with their flags
 //!   kstore            server                server::run
 //!   kstore            up                    server::up     with an API server and agents
+//!   kstore            apiserver             kubernetes::run_api_server, on any etcd
+//!   kube-apiserver    any                   the same       with upstream's flags
+//!   kstore            scheduler, ...        kubernetes::run_alone: an agent
 //!   kstore            anything else         client::run
 //! ```
 //!
@@ -17,7 +20,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use kubernetes::Agent;
+use kubernetes::{Agent, Program};
 
 mod client;
 mod kubernetes;
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
     match program.to_str() {
         Some("etcd") => server::run(words),
         Some("etcdctl" | "etcdutl") => client::run(words),
+        Some("kube-apiserver") => kubernetes::run_api_server(Program::KubeApiserver, &words),
         _ if words.get(1).is_some_and(|word| word == "server") => {
             words.remove(1);
             server::run(words)
@@ -42,6 +46,10 @@ fn main() -> ExitCode {
         _ if words.get(1).is_some_and(|word| word == "up") => {
             words.remove(1);
             server::up(words)
+        }
+        _ if words.get(1).is_some_and(|word| word == "apiserver") => {
+            words.remove(1);
+            kubernetes::run_api_server(Program::Kstore, &words)
         }
         _ => match words.get(1).and_then(|word| word.to_str()).and_then(Agent::named) {
             Some(agent) => {

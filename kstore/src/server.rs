@@ -22,7 +22,7 @@
 mod compactor;
 mod config;
 mod flags;
-mod logs;
+pub(crate) mod logs;
 mod serve;
 mod timed_disk;
 mod urls;

@@ -99,7 +99,8 @@ fn identity() -> String {
     format!("kstore-{}-{:016x}", std::process::id(), OsRandom.next_u64())
 }
 
-fn stopped() -> Result<impl Future<Output = ()> + Send, String> {
+/// Ends when this process is told to stop.
+pub(super) fn stopped() -> Result<impl Future<Output = ()> + Send, String> {
     let open = |kind| signal(kind).map_err(|error| format!("listen for signals: {error}"));
     let (mut terminate, mut interrupt) =
         (open(SignalKind::terminate())?, open(SignalKind::interrupt())?);

@@ -1,28 +1,23 @@
-//! Keys and certificates of a cluster on one machine, as files: made once, renewed when they are
-//! nearly over.
+//! Keys and certificates of a server, as files: made once, renewed when they are nearly over.
 //!
 //! ```text
-//!   <data dir>/pki/ca.{crt,key}   apiserver.{crt,key}   sa.key   sa.pub
-//!              admin.kubeconfig   scheduler.kubeconfig   controller-manager.kubeconfig   node.kubeconfig
+//!   <data dir>/pki/ca.{crt,key}   sa.key              copies of what the store has (super::shared)
+//!                  apiserver.{crt,key}                this server's own
+//!                  scheduler.kubeconfig   controller-manager.kubeconfig   hollow.kubeconfig
+//!              admin.kubeconfig
 //! ```
 //!
 //! Invariant: a file with a private key is readable by its owner only.
 
 use std::io;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kstore_apiserver::pki::kubeconfig::Kubeconfig;
-use kstore_apiserver::pki::{Authority, Pair, SigningKey, SubjectNames, authority};
+use kstore_apiserver::pki::{Authority, Pair, SubjectNames, authority};
 use kstore_host::{Disk, OpenMode};
 
-/// What the API server is and proves itself with.
-pub(crate) struct Files {
-    pub(crate) authority: Authority,
-    pub(crate) serving: Pair,
-    pub(crate) signing: SigningKey,
-}
+use super::shared::Shared;
 
 /// Where and when they are made.
 pub(crate) struct Maker<'a> {
@@ -36,33 +31,53 @@ pub(crate) struct Maker<'a> {
 const LARGEST: u64 = 1 << 20;
 
 impl Maker<'_> {
-    /// Reads what is there, and makes what is not.
-    pub(crate) fn open(&self, names: &[String], service: Ipv4Addr) -> Result<Files, String> {
+    /// Makes the directory, and the one that it lies in.
+    pub(crate) fn make_dir(&self) -> Result<(), String> {
         let parent = self.dir.parent().unwrap_or(Path::new("."));
         for dir in [parent, &self.dir] {
             self.disk.create_dir(dir).map_err(|why| format!("make {}: {why}", dir.display()))?;
         }
-        let authority = match self.pair("ca")? {
-            Some(pair) => Authority::load(pair).map_err(|why| format!("pki/ca.crt: {why}"))?,
-            None => {
-                let made = Authority::create(self.now).map_err(|why| why.to_string())?;
-                self.keep("ca", made.pair())?;
-                made
-            }
-        };
-        let mut subject = SubjectNames::of_api_server(service.into());
-        for name in names {
-            subject.add(name);
+        Ok(())
+    }
+
+    /// The authority and the key for tokens that lie here, if all of them do.
+    pub(crate) fn shared(&self) -> Result<Option<Shared>, String> {
+        let (authority, signing) = (self.pair("ca")?, self.read("sa.key")?);
+        Ok(authority.zip(signing).map(|(authority, signing)| Shared { authority, signing }))
+    }
+
+    /// Puts them here, where people look for them.
+    pub(crate) fn keep_shared(&self, shared: &Shared) -> Result<(), String> {
+        if self.shared()?.as_ref() == Some(shared) {
+            return Ok(());
         }
-        let serving = match self.pair("apiserver")? {
-            Some(pair) if !self.must_renew(&pair, &authority, &subject) => pair,
+        if let Some(other) = self.read("ca.crt")?
+            && other != shared.authority.certificate
+        {
+            return Err(format!(
+                "{} is another authority than the cluster's, which the store has: \
+                 take that directory away, and it is made anew",
+                self.dir.join("ca.crt").display()
+            ));
+        }
+        self.keep("ca", &shared.authority)?;
+        self.write("sa.key", &shared.signing)
+    }
+
+    /// The certificate to serve with, of an authority: the one that lies here, if it will do.
+    pub(crate) fn serving(
+        &self,
+        authority: &Authority,
+        subject: &SubjectNames,
+    ) -> Result<Pair, String> {
+        match self.pair("apiserver")? {
+            Some(pair) if !self.must_renew(&pair, authority, subject) => Ok(pair),
             _ => {
-                let made = authority.serving(&subject, self.now).map_err(|why| why.to_string())?;
+                let made = authority.serving(subject, self.now).map_err(|why| why.to_string())?;
                 self.keep("apiserver", &made)?;
-                made
+                Ok(made)
             }
-        };
-        Ok(Files { authority, serving, signing: self.signing()? })
+        }
     }
 
     fn must_renew(&self, pair: &Pair, authority: &Authority, names: &SubjectNames) -> bool {
@@ -73,44 +88,30 @@ impl Maker<'_> {
             || certificate.is_none_or(|certificate| !names.are_covered_by(&certificate))
     }
 
-    fn signing(&self) -> Result<SigningKey, String> {
-        let text = match self.read("sa.key")? {
-            Some(text) => text,
-            None => {
-                let made = SigningKey::generate().map_err(|why| why.to_string())?;
-                self.write("sa.key", &made)?;
-                made
-            }
-        };
-        SigningKey::from_pem(&text).map_err(|why| format!("pki/sa.key: {why}"))
-    }
-
     /// Writes a kubeconfig for a user, with a new certificate.
     pub(crate) fn kubeconfig(
         &self,
         file: &Path,
-        files: &Files,
+        authority: &Authority,
         user: (&str, &str, Option<&str>),
         server: &str,
-    ) -> Result<String, String> {
+    ) -> Result<(), String> {
         let (shown, name, group) = user;
-        let client = files
-            .authority
-            .client(name, group.as_slice(), self.now)
-            .map_err(|why| why.to_string())?;
+        let client =
+            authority.client(name, group.as_slice(), self.now).map_err(|why| why.to_string())?;
         let text = Kubeconfig {
             cluster: "kstore",
             user: shown,
             server,
-            authority: &files.authority.pair().certificate,
+            authority: &authority.pair().certificate,
             client: &client,
         }
         .to_yaml();
-        self.write_at(file, &text)?;
-        Ok(text)
+        self.write_at(file, &text)
     }
 
-    fn pair(&self, name: &str) -> Result<Option<Pair>, String> {
+    /// The certificate and key of a name, if both lie here.
+    pub(crate) fn pair(&self, name: &str) -> Result<Option<Pair>, String> {
         let certificate = self.read(&format!("{name}.crt"))?;
         let key = self.read(&format!("{name}.key"))?;
         match (certificate, key) {
@@ -126,14 +127,7 @@ impl Maker<'_> {
 
     fn read(&self, name: &str) -> Result<Option<String>, String> {
         let path = self.dir.join(name);
-        let read = || {
-            let file = self.disk.open(&path, OpenMode::Read)?;
-            let length = file.length()?.min(LARGEST);
-            let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
-            file.read_exact_at(&mut bytes, 0)?;
-            String::from_utf8(bytes).map_err(|_| io::Error::other("it is no text"))
-        };
-        match read() {
+        match read(&**self.disk, &path) {
             Ok(text) => Ok(Some(text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(format!("read {}: {error}", path.display())),
@@ -162,4 +156,17 @@ impl Maker<'_> {
         };
         write().map_err(|error: io::Error| format!("write {}: {error}", path.display()))
     }
+}
+
+/// Reads a file that somebody named.
+pub(crate) fn read_named(disk: &dyn Disk, path: &Path) -> Result<String, String> {
+    read(disk, path).map_err(|error| format!("read {}: {error}", path.display()))
+}
+
+fn read(disk: &dyn Disk, path: &Path) -> io::Result<String> {
+    let file = disk.open(path, OpenMode::Read)?;
+    let length = file.length()?.min(LARGEST);
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+    file.read_exact_at(&mut bytes, 0)?;
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is no text"))
 }

@@ -4,12 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use kstore_apiserver::auth::authentication::Anonymous;
 use kstore_etcd_api::{Settings, TlsFiles};
 use kstore_raft::Timing;
 use kstore_raft::bootstrap::InitialMember;
 use tracing::level_filters::LevelFilter;
 
-use crate::kubernetes::ApiConfig;
+use crate::kubernetes::{ApiConfig, OwnKeys};
 
 use super::compactor::{AutoCompaction, Mode};
 use super::flags::Given;
@@ -213,8 +214,11 @@ fn api_of(given: &Given, data_dir: &Path) -> Result<Option<ApiConfig>, String> {
     let names = given.value("apiserver-names").unwrap_or_default();
     Ok(Some(ApiConfig {
         listen: SocketAddr::new(address, number),
+        advertise: None,
         dir: data_dir.join("pki"),
-        kubeconfig: kubeconfig.unwrap_or_else(|| data_dir.join("admin.kubeconfig")),
+        kubeconfig: Some(kubeconfig.unwrap_or_else(|| data_dir.join("admin.kubeconfig"))),
+        own: OwnKeys::default(),
+        anonymous: Anonymous::Allowed,
         services: given.value("service-cluster-ip-range").unwrap_or("10.96.0.0/12").to_owned(),
         names: names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
     }))

@@ -112,61 +112,74 @@ async fn run(config: Config, raft_runtime: &Runtime) -> Result<(), String> {
     if let Some(compaction) = config.compaction {
         tokio::spawn(compactor::run(member.clone(), compaction));
     }
-    let api_server = start_api_server(&config, &member, &machine).await?;
-    if let Some(api_server) = &api_server {
-        api_server.ready().await;
-    }
-    let agents = start_agents(&config).await?;
-    if let (Some(api), Some(_)) = (&config.api, &agents) {
-        greet(api).await;
-    }
-    tokio::spawn(announce(member.clone(), config));
+    let mut kubernetes = Kubernetes::default();
     tokio::select! {
         reason = member.stopped() => return Err(format!("member ended: {reason}")),
+        failed = kubernetes.run(config, &member, &machine) => return Err(failed),
         () = signals.stop() => {}
     }
     tracing::info!("stopping");
-    if let Some(agents) = agents {
-        agents.end();
-    }
-    if let Some(api_server) = api_server {
-        api_server.end().await;
-    }
+    kubernetes.end().await;
     served.stop(&member).await;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// The API server on the member, if one is asked for.
-async fn start_api_server(
-    config: &Config,
-    member: &Member,
-    machine: &Machine,
-) -> Result<Option<ApiServer>, String> {
-    let Some(api) = &config.api else { return Ok(None) };
-    let host = ApiHost {
-        disk: Arc::clone(&machine.disk),
-        clock: Arc::clone(&machine.clock),
-        random: Arc::new(OsRandom),
-    };
-    let storage = Arc::new(LocalStorage(member.clone()));
-    let started = ApiServer::start(api, storage, host).await?;
-    let (address, kubeconfig) = (started.address, api.kubeconfig.display());
-    tracing::info!(%address, %kubeconfig, "the API server listens");
-    Ok(Some(started))
+/// What of Kubernetes runs in this process.
+#[derive(Default)]
+struct Kubernetes {
+    api_server: Option<ApiServer>,
+    agents: Option<Agents>,
 }
 
-/// The agents, if they are asked for.
-async fn start_agents(config: &Config) -> Result<Option<Agents>, String> {
-    match &config.api {
-        Some(api) if config.agents => Agents::start(&api.dir).await.map(Some),
-        _ => Ok(None),
+impl Kubernetes {
+    /// Starts what is asked for, which can take as long as the cluster is without a leader, then
+    /// tells others about this member. It returns only if something fails, and says what.
+    async fn run(&mut self, config: Config, member: &Member, machine: &Machine) -> String {
+        if let Err(why) = self.start(&config, member, machine).await {
+            return why;
+        }
+        announce(member.clone(), config).await;
+        std::future::pending().await
+    }
+
+    async fn start(
+        &mut self,
+        config: &Config,
+        member: &Member,
+        machine: &Machine,
+    ) -> Result<(), String> {
+        let Some(api) = &config.api else { return Ok(()) };
+        let host = ApiHost {
+            disk: Arc::clone(&machine.disk),
+            clock: Arc::clone(&machine.clock),
+            random: Arc::new(OsRandom),
+        };
+        let storage = Arc::new(LocalStorage(member.clone()));
+        let started = self.api_server.insert(ApiServer::start(api, storage, host).await?);
+        tracing::info!(address = %started.address, "the API server listens");
+        started.ready().await;
+        if config.agents {
+            self.agents = Some(Agents::start(&api.dir).await?);
+            greet(api).await;
+        }
+        Ok(())
+    }
+
+    async fn end(self) {
+        if let Some(agents) = self.agents {
+            agents.end();
+        }
+        if let Some(api_server) = self.api_server {
+            api_server.end().await;
+        }
     }
 }
 
 /// What a person does next.
 async fn greet(api: &ApiConfig) {
-    let kubeconfig = api.kubeconfig.display();
+    let Some(kubeconfig) = &api.kubeconfig else { return };
+    let kubeconfig = kubeconfig.display();
     let text = format!(
         "kstore is up, on one hollow node: pods get as far as Running, but no container is started.\n\
          \n\
