@@ -45,7 +45,8 @@ impl Query {
 
     /// Whether a switch is on: there, and neither `false` nor `0`.
     pub(crate) fn is_on(&self, name: &str) -> bool {
-        self.all(name).next().is_some_and(|value| !matches!(value, "false" | "0"))
+        let is_off = |value: &str| value == "0" || value.eq_ignore_ascii_case("false");
+        self.all(name).next().is_some_and(|value| !is_off(value))
     }
 }
 
@@ -104,54 +105,81 @@ const NAMESPACE_PARTS: [&str; 2] = ["status", "finalize"];
 
 impl Info {
     pub(crate) fn of(method: &Method, path: &str, query: &Query) -> Self {
-        let mut info =
-            Self { path: path.to_owned(), verb: method.as_str().to_lowercase(), ..Self::default() };
-        let parts: Vec<String> = path
-            .split('/')
-            .filter(|part| !part.is_empty())
-            .map(|part| decode(part, Plus::IsPlus))
-            .collect();
-        let mut parts: &[String] = &parts;
-        match parts.first().map(String::as_str) {
-            Some("api") if parts.len() >= 3 => {
-                info.version.clone_from(&parts[1]);
+        // Decoded before it is cut, so that an escaped slash is a slash for everybody who looks:
+        // no name or namespace ever has one.
+        let path = decode(path, Plus::IsPlus);
+        let verb = method.as_str().to_lowercase();
+        let mut info = Self { path, verb, ..Self::default() };
+        let path = info.path.clone();
+        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        let mut parts = parts.as_slice();
+        match parts.first() {
+            Some(&"api") if parts.len() >= 3 => {
+                parts[1].clone_into(&mut info.version);
                 parts = &parts[2..];
             }
-            Some("apis") if parts.len() >= 4 => {
-                info.group.clone_from(&parts[1]);
-                info.version.clone_from(&parts[2]);
+            Some(&"apis") if parts.len() >= 4 => {
+                parts[1].clone_into(&mut info.group);
+                parts[2].clone_into(&mut info.version);
                 parts = &parts[3..];
             }
             _ => return info,
         }
         info.is_resource = true;
-        let mut is_watch = false;
-        if parts.len() > 1 && parts[0] == "watch" {
-            is_watch = true;
+        let prefix = match parts {
+            ["watch", _, ..] => Prefix::Watch,
+            ["proxy", _, ..] => Prefix::Proxy,
+            _ => Prefix::None,
+        };
+        if prefix != Prefix::None {
             parts = &parts[1..];
         }
         info.take_resource(parts);
-        info.verb = verb(method, &info, is_watch || query.is_on("watch")).to_owned();
-        if matches!(info.verb.as_str(), "list" | "watch" | "deletecollection") {
-            info.fields = review::exact_fields(query.get("fieldSelector"));
-        }
-        if info.name.is_empty()
-            && matches!(info.verb.as_str(), "list" | "watch" | "deletecollection")
-        {
-            info.take_selected_name(query);
-        }
+        info.take_verb(method, prefix, query);
         info
     }
 
-    fn take_resource(&mut self, parts: &[String]) {
+    fn take_verb(&mut self, method: &Method, prefix: Prefix, query: &Query) {
+        let of_many = self.name.is_empty();
+        let verb = match (prefix, method) {
+            (Prefix::Watch, &Method::GET | &Method::HEAD) => "watch",
+            (Prefix::Proxy, _) => "proxy",
+            // Nothing but reading can be done there: a verb that nobody offers.
+            (Prefix::Watch, _) => "",
+            (_, &Method::GET | &Method::HEAD) if !of_many => "get",
+            (_, &Method::GET | &Method::HEAD) if query.is_on("watch") => "watch",
+            (_, &Method::GET | &Method::HEAD) => "list",
+            (_, &Method::POST) => "create",
+            (_, &Method::PUT) => "update",
+            (_, &Method::PATCH) => "patch",
+            (_, &Method::DELETE) if of_many => "deletecollection",
+            (_, &Method::DELETE) => "delete",
+            _ => "",
+        };
+        verb.clone_into(&mut self.verb);
+        if prefix == Prefix::Proxy {
+            self.subresource.clear();
+        }
+        if prefix != Prefix::None {
+            return;
+        }
+        if matches!(verb, "list" | "watch" | "deletecollection") {
+            self.fields = review::exact_fields(query.get("fieldSelector"));
+        }
+        if matches!(verb, "list" | "watch") {
+            self.take_selected_name(query);
+        }
+    }
+
+    fn take_resource(&mut self, parts: &[&str]) {
         let mut parts = parts;
         if parts[0] == "namespaces" && parts.len() > 1 {
-            self.namespace.clone_from(&parts[1]);
-            if parts.len() > 2 && !NAMESPACE_PARTS.contains(&parts[2].as_str()) {
+            parts[1].clone_into(&mut self.namespace);
+            if parts.len() > 2 && !NAMESPACE_PARTS.contains(&parts[2]) {
                 parts = &parts[2..];
             }
         }
-        let part = |place: usize| parts.get(place).cloned().unwrap_or_default();
+        let part = |place: usize| parts.get(place).copied().unwrap_or_default().to_owned();
         self.resource = part(0);
         self.name = part(1);
         self.subresource = part(2);
@@ -163,6 +191,7 @@ impl Info {
         let selector = fields::Selector::parse(query.get("fieldSelector"));
         if let Ok(selector) = selector
             && let Some(name) = selector.exact("metadata.name")
+            && is_path_segment(name)
         {
             self.name = name.to_owned();
         }
@@ -184,19 +213,18 @@ impl Info {
     }
 }
 
-fn verb(method: &Method, info: &Info, is_watch: bool) -> &'static str {
-    let of_many = info.name.is_empty();
-    match *method {
-        Method::GET | Method::HEAD if is_watch => "watch",
-        Method::GET | Method::HEAD if of_many => "list",
-        Method::GET | Method::HEAD => "get",
-        Method::POST => "create",
-        Method::PUT => "update",
-        Method::PATCH => "patch",
-        Method::DELETE if of_many => "deletecollection",
-        Method::DELETE => "delete",
-        _ => "",
-    }
+/// Whether a name can be a part of a path. (Upstream: apimachinery `validate/content`.)
+fn is_path_segment(name: &str) -> bool {
+    !matches!(name, "." | "..") && !name.contains(['/', '%'])
+}
+
+/// A word in front of the resource that says what is wanted: the oldest form of a watch, and one
+/// that is long gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Prefix {
+    None,
+    Watch,
+    Proxy,
 }
 
 #[cfg(test)]
@@ -245,6 +273,40 @@ mod tests {
     fn a_selector_by_name_makes_a_list_about_that_object() {
         let it = info(Method::GET, "/api/v1/namespaces/a/pods?fieldSelector=metadata.name%3Dweb");
         assert_eq!((it.verb.as_str(), it.name.as_str()), ("list", "web"));
+    }
+
+    #[test]
+    fn a_name_with_an_escaped_slash_is_not_a_name() {
+        let it = info(Method::GET, "/api/v1/namespaces/a%2fpods/x");
+        assert_eq!((it.namespace.as_str(), it.resource.as_str()), ("a", "pods"));
+        let it = info(Method::GET, "/api/v1/namespaces/a/pods/..%2f..%2fsecrets");
+        assert_eq!((it.name.as_str(), it.subresource.as_str()), ("..", ".."));
+        assert_eq!(info(Method::GET, "/%68ealthz").path, "/healthz");
+        let it = info(Method::GET, "/api//v1/pods");
+        assert_eq!(
+            (it.version.as_str(), it.resource.as_str(), it.name.as_str()),
+            ("", "v1", "pods")
+        );
+    }
+
+    #[test]
+    fn only_a_list_or_a_watch_is_about_the_name_that_it_selects() {
+        let selected = "fieldSelector=metadata.name%3Dx";
+        let it = info(Method::DELETE, &format!("/api/v1/namespaces/a/pods?{selected}"));
+        assert_eq!((it.verb.as_str(), it.name.as_str()), ("deletecollection", ""));
+        let it = info(Method::GET, &format!("/api/v1/namespaces/a/pods?{selected}%2Fy"));
+        assert_eq!(it.name, "");
+        let it = info(Method::GET, "/api/v1/namespaces/a/pods/x?watch=true");
+        assert_eq!(it.verb, "get");
+        let it = info(Method::GET, "/api/v1/namespaces/a/pods?watch=FALSE");
+        assert_eq!(it.verb, "list");
+    }
+
+    #[test]
+    fn the_oldest_form_of_a_watch_does_nothing_but_watch() {
+        for method in [Method::DELETE, Method::POST, Method::PUT, Method::PATCH] {
+            assert_eq!(info(method, "/api/v1/watch/namespaces/a/pods").verb, "");
+        }
     }
 
     #[test]
