@@ -14,6 +14,10 @@ pub const MAX_DEPTH: usize = 120;
 /// The most complaints about one body; upstream has the same bound.
 pub const MAX_COMPLAINTS: usize = 100;
 
+/// The longest path that a complaint names, in bytes. Beyond it the outermost steps are left out:
+/// with a hundred complaints below one name of a megabyte, paths would weigh more than the body.
+const MAX_PATH: usize = 10_000;
+
 /// A tree and the complaints about duplicates in the text: `duplicate field "spec.replicas"`.
 pub type Parsed = (Value, Vec<String>);
 
@@ -37,7 +41,7 @@ pub(super) fn parse_below(text: &[u8], depth: usize) -> Result<Parsed, String> {
     let mut complaints: Vec<String> = Vec::new();
     for path in parser.duplicates {
         let complaint = format!("duplicate field {}", quote(&path));
-        if complaints.len() < MAX_COMPLAINTS && !complaints.contains(&complaint) {
+        if !complaints.contains(&complaint) {
             complaints.push(complaint);
         }
     }
@@ -92,8 +96,11 @@ pub fn quote(text: &str) -> String {
     quoted
 }
 
-/// Puts a step before the path of something deeper.
+/// Puts a step before the path of something deeper, if it is not too long already.
 pub(super) fn prefix(path: &mut String, step: &str) {
+    if path.len() + step.len() > MAX_PATH {
+        return;
+    }
     if !path.starts_with('[') {
         path.insert(0, '.');
     }
@@ -106,8 +113,9 @@ struct Parser<'a> {
     text: &'a [u8],
     at: usize,
     depth: usize,
-    /// Paths of members that stand twice. Whoever reads an inner value puts its own step before
-    /// the paths that came out of it, so that a clean text pays nothing for them.
+    /// Paths of members that stand twice, at most [`MAX_COMPLAINTS`]. Whoever reads an inner value
+    /// puts its own step before the paths that came out of it, so that a clean text pays nothing
+    /// for them.
     duplicates: Vec<String>,
 }
 
@@ -163,6 +171,7 @@ impl Parser<'_> {
 
     fn object(&mut self) -> Result<Value, String> {
         let mut members = Object::new();
+        let known = self.duplicates.len();
         self.spaces();
         if self.peek() == Some(b'}') {
             self.at += 1;
@@ -179,7 +188,11 @@ impl Parser<'_> {
                 return Err(self.invalid("after object key"));
             }
             self.at += 1;
-            if members.contains_key(&name) {
+            // A member that stands a thousand times is one complaint.
+            if self.duplicates.len() < MAX_COMPLAINTS
+                && members.contains_key(&name)
+                && !self.duplicates[known..].contains(&name)
+            {
                 self.duplicates.push(name.clone());
             }
             let before = self.duplicates.len();
