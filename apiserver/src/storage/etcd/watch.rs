@@ -38,6 +38,9 @@ struct Watching {
     answers: Streaming<WatchResponse>,
     /// When it asks next how far it is.
     progress: Instant,
+    /// The fragments so far of what comes in several: whole revisions are told. Bounded by what
+    /// etcd tells at a time.
+    fragments: Vec<Change>,
     over: bool,
 }
 
@@ -84,7 +87,7 @@ async fn begin(
     let first = answers.message().await?;
     let first = first.ok_or_else(|| Status::unavailable("the watch ended before it began"))?;
     let progress = Instant::now() + PROGRESS;
-    Ok((Watching { requests, answers, progress, over: false }, first))
+    Ok((Watching { requests, answers, progress, fragments: Vec::new(), over: false }, first))
 }
 
 fn stream_of(queue: mpsc::Receiver<WatchRequest>) -> impl Stream<Item = WatchRequest> {
@@ -129,8 +132,11 @@ impl Watching {
             return Err(StorageError::Unavailable(answer.cancel_reason));
         }
         if !answer.events.is_empty() {
-            let changes = answer.events.into_iter().map(change).collect::<Result<_, _>>()?;
-            return Ok(Some(WatchItem::Changes(changes)));
+            for event in answer.events {
+                self.fragments.push(change(event)?);
+            }
+            let is_whole = !answer.fragment;
+            return Ok(is_whole.then(|| WatchItem::Changes(std::mem::take(&mut self.fragments))));
         }
         // The first answer has a revision, too, but says nothing about what was told.
         let is_progress = !answer.created;
