@@ -194,7 +194,7 @@ fn check_told(wanted: &str, answered: &Answered, route: &str) -> Result<(), Stri
     // A HEAD has no body that could say anything.
     if route.starts_with("HEAD") {
         let refused = answered.code == 403;
-        return if refused == !wanted.is_empty() { Ok(()) } else { Err(route.to_owned()) };
+        return if refused != wanted.is_empty() { Ok(()) } else { Err(route.to_owned()) };
     }
     let status = answered.json();
     let message = status["message"].as_str().unwrap_or("");
