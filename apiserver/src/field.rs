@@ -144,7 +144,11 @@ impl fmt::Display for FieldError {
     }
 }
 
-/// Collects what is wrong.
+/// The most faults that one answer tells. A body of 3 MiB can have half a million, and each of them
+/// would be told twice.
+const MOST: usize = 1_000;
+
+/// Collects what is wrong, as far as one answer tells it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FieldErrors(pub Vec<FieldError>);
 
@@ -157,6 +161,9 @@ impl FieldErrors {
         value: impl Into<Value>,
         detail: impl Into<String>,
     ) {
+        if self.0.len() >= MOST {
+            return;
+        }
         let (path, value, detail) = (path.clone(), value.into(), detail.into());
         self.0.push(FieldError { fault, path, value, detail });
     }

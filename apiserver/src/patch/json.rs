@@ -17,6 +17,9 @@ const MAX_COPIED: usize = 3 * 1024 * 1024;
 /// The most values that a patch may move about. A bound on work, far beyond what anyone needs.
 const MAX_MOVED: usize = 10_000_000;
 
+/// The most items and members that may have to make room or close a gap. The same.
+const MAX_SHIFTED: usize = 50_000_000;
+
 /// What an operation lacks to be done; clients are not told more than that it does not fit.
 struct Unfit;
 
@@ -105,7 +108,7 @@ impl JsonPatch {
     /// Fails with 422 if one does not fit, a test among them.
     pub fn apply(&self, document: Object) -> Result<Value, Box<Status>> {
         let mut document = Value::Object(document);
-        let mut done = Done { copied: 0, moved: 0 };
+        let mut done = Done { copied: 0, moved: 0, shifted: 0 };
         for operation in &self.0 {
             run(operation, &mut document, &mut done).map_err(|Unfit| does_not_fit())?;
         }
@@ -119,22 +122,31 @@ struct Done {
     copied: usize,
     /// The values of all that was moved.
     moved: usize,
+    /// The neighbours that stepped aside or closed up.
+    shifted: usize,
+}
+
+impl Done {
+    fn shift(&mut self, neighbours: usize) -> Result<(), Unfit> {
+        self.shifted += neighbours;
+        if self.shifted > MAX_SHIFTED { Err(Unfit) } else { Ok(()) }
+    }
 }
 
 fn run(operation: &Operation, document: &mut Value, done: &mut Done) -> Result<(), Unfit> {
     let path = operation.path.as_deref().ok_or(Unfit);
     let from = operation.from.as_deref().ok_or(Unfit);
     match operation.op.as_str() {
-        "add" => add(document, path?, operation.value.clone()),
-        "remove" => remove(document, path?).map(|_| ()),
+        "add" => add(document, path?, operation.value.clone(), done),
+        "remove" => remove(document, path?, done).map(|_| ()),
         "replace" => replace(document, path?, operation.value.clone()),
         "move" => {
-            let value = remove(document, from?)?;
+            let value = remove(document, from?, done)?;
             done.moved += count(&value);
             if done.moved > MAX_MOVED {
                 return Err(Unfit);
             }
-            add(document, path?, value)
+            add(document, path?, value, done)
         }
         "copy" => {
             let value = get(document, from?)?.cloned().unwrap_or(Value::Null);
@@ -142,7 +154,7 @@ fn run(operation: &Operation, document: &mut Value, done: &mut Done) -> Result<(
             if done.copied > MAX_COPIED {
                 return Err(Unfit);
             }
-            add(document, path?, value)
+            add(document, path?, value, done)
         }
         "test" => {
             let found = match path? {
@@ -219,7 +231,7 @@ fn fits_depth(parts: &[String], value: &Value) -> Result<(), Unfit> {
     if parts.len() + 1 + height(value) > MAX_DEPTH { Err(Unfit) } else { Ok(()) }
 }
 
-fn add(document: &mut Value, path: &str, value: Value) -> Result<(), Unfit> {
+fn add(document: &mut Value, path: &str, value: Value, done: &mut Done) -> Result<(), Unfit> {
     let (parts, key) = split(path)?;
     fits_depth(&parts, &value)?;
     match container(document, &parts)? {
@@ -229,6 +241,7 @@ fn add(document: &mut Value, path: &str, value: Value) -> Result<(), Unfit> {
         Value::Array(items) if key == "-" => items.push(value),
         Value::Array(items) => {
             let at = index(&key, items.len() + 1)?;
+            done.shift(items.len() - at)?;
             items.insert(at, value);
         }
         _ => return Err(Unfit),
@@ -236,12 +249,16 @@ fn add(document: &mut Value, path: &str, value: Value) -> Result<(), Unfit> {
     Ok(())
 }
 
-fn remove(document: &mut Value, path: &str) -> Result<Value, Unfit> {
+fn remove(document: &mut Value, path: &str, done: &mut Done) -> Result<Value, Unfit> {
     let (parts, key) = split(path)?;
     match container(document, &parts)? {
-        Value::Object(members) => members.shift_remove(&key).ok_or(Unfit),
+        Value::Object(members) => {
+            done.shift(members.len())?;
+            members.shift_remove(&key).ok_or(Unfit)
+        }
         Value::Array(items) => {
             let at = index(&key, items.len())?;
+            done.shift(items.len() - at)?;
             Ok(items.remove(at))
         }
         _ => Err(Unfit),

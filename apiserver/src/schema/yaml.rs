@@ -35,6 +35,8 @@ pub fn parse(text: &[u8]) -> Result<Parsed, String> {
         anchors: BTreeMap::new(),
         values: 0,
         aliased: 0,
+        repeated: 0,
+        kept: 0,
         depth: 0,
         duplicates: Vec::new(),
     };
@@ -119,6 +121,24 @@ struct Anchored {
     value: Value,
     values: usize,
     height: usize,
+    weight: usize,
+}
+
+/// What copies for anchors and for aliases may weigh, each: upstream's rule counts values, and a
+/// long text is one value however often it is repeated.
+const MAX_COPIED: usize = 32 << 20;
+
+/// About as many bytes as a value takes in memory.
+fn weight(value: &Value) -> usize {
+    const OWN: usize = 32;
+    match value {
+        Value::String(text) => OWN + text.len(),
+        Value::Array(items) => OWN + items.iter().map(weight).sum::<usize>(),
+        Value::Object(members) => {
+            OWN + members.iter().map(|(key, value)| OWN + key.len() + weight(value)).sum::<usize>()
+        }
+        _ => OWN,
+    }
 }
 
 struct Reader<'a> {
@@ -128,9 +148,14 @@ struct Reader<'a> {
     values: usize,
     /// How many of them came from aliases.
     aliased: usize,
+    /// What the copies for aliases weigh, and those for anchors.
+    repeated: usize,
+    kept: usize,
     depth: usize,
     duplicates: Vec<String>,
 }
+
+const EXCESSIVE: &str = "yaml: document contains excessive aliasing";
 
 fn too_deep() -> String {
     format!("yaml: exceeded max depth of {MAX_DEPTH}")
@@ -180,10 +205,21 @@ impl<'a> Reader<'a> {
         };
         if anchor > 0 {
             let values = self.values - before + 1;
-            let height = json::height(&value);
-            self.anchors.insert(anchor, Anchored { value: value.clone(), values, height });
+            self.keep(anchor, &value, values)?;
         }
         Ok(value)
+    }
+
+    /// Keeps what an anchor stands at for aliases of it. Anchors within each other keep the innermost
+    /// value several times.
+    fn keep(&mut self, anchor: usize, value: &Value, values: usize) -> Result<(), String> {
+        let (height, weight) = (json::height(value), weight(value));
+        self.kept += weight;
+        if self.kept > MAX_COPIED {
+            return Err(EXCESSIVE.to_owned());
+        }
+        self.anchors.insert(anchor, Anchored { value: value.clone(), values, height, weight });
+        Ok(())
     }
 
     fn alias(&mut self, anchor: usize) -> Result<Value, String> {
@@ -195,7 +231,11 @@ impl<'a> Reader<'a> {
         self.values += anchored.values;
         self.aliased += anchored.values;
         if self.aliased > 100 && self.values > 1000 && is_excessive(self.aliased, self.values) {
-            return Err("yaml: document contains excessive aliasing".to_owned());
+            return Err(EXCESSIVE.to_owned());
+        }
+        self.repeated += anchored.weight;
+        if self.repeated > MAX_COPIED {
+            return Err(EXCESSIVE.to_owned());
         }
         Ok(anchored.value.clone())
     }
@@ -256,8 +296,7 @@ impl<'a> Reader<'a> {
             Event::Scalar(text, style, anchor, tag) => {
                 let scalar = resolve(text, style, tag.as_deref())?;
                 if anchor > 0 {
-                    let value = scalar.clone().into_value()?;
-                    self.anchors.insert(anchor, Anchored { value, values: 1, height: 0 });
+                    self.keep(anchor, &scalar.clone().into_value()?, 1)?;
                 }
                 scalar.into_key()
             }

@@ -4,7 +4,7 @@
 //! others in that of the original; both are interleaved so that an item of the second kind comes
 //! before the first one of the first kind that it stood before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::Value;
 
@@ -83,19 +83,33 @@ pub(super) fn directives_done(
 
 /// Each value once. The place of a duplicate is taken by the last item, as upstream has it.
 pub(super) fn without_duplicates(mut items: Vec<Value>) -> Vec<Value> {
+    let mut places: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
+    for (at, item) in items.iter().enumerate() {
+        places.entry(item.to_string()).or_default().insert(at);
+    }
     let mut at = 0;
     while at < items.len() {
-        let mut other = at + 1;
-        while other < items.len() {
-            if items[at] == items[other] {
-                items.swap_remove(other);
-            } else {
-                other += 1;
+        let own = items[at].to_string();
+        while let Some(other) = next_place(&places, &own, at) {
+            let last = items.len() - 1;
+            let moved = places.get_mut(&items[last].to_string());
+            if let Some(moved) = moved {
+                moved.remove(&last);
+                moved.insert(other);
             }
+            if other == last || items[last] != items[other] {
+                places.entry(own.clone()).or_default().remove(&other);
+            }
+            items.swap_remove(other);
         }
         at += 1;
     }
     items
+}
+
+/// The first place behind `at` where the same stands.
+fn next_place(places: &BTreeMap<String, BTreeSet<usize>>, name: &str, at: usize) -> Option<usize> {
+    places.get(name)?.range(at + 1..).next().copied()
 }
 
 /// Checks that the items of the patch stand in `order`, in the same order.
@@ -207,19 +221,18 @@ pub(super) fn in_order(
 /// of nothing but such items around; upstream does so.
 fn sort(items: &mut Vec<Value>, place: impl Fn(&Value) -> Option<usize>) {
     if items.iter().all(|item| place(item).is_some()) {
-        items.sort_by_key(place);
+        items.sort_by_cached_key(place);
         return;
     }
-    let mut sorted: Vec<Value> = Vec::with_capacity(items.len());
+    let mut sorted: VecDeque<(Option<usize>, Value)> = VecDeque::with_capacity(items.len());
     for item in items.drain(..) {
-        let mut at = sorted.len();
-        while at > 0 {
-            match (place(&item), place(&sorted[at - 1])) {
-                (Some(here), Some(before)) if here >= before => break,
-                _ => at -= 1,
-            }
+        let here = place(&item);
+        let stays = |before: Option<usize>| matches!((here, before), (Some(here), Some(before)) if here >= before);
+        let mut at = if here.is_none() { 0 } else { sorted.len() };
+        while at > 0 && !stays(sorted[at - 1].0) {
+            at -= 1;
         }
-        sorted.insert(at, item);
+        sorted.insert(at, (here, item));
     }
-    *items = sorted;
+    items.extend(sorted.into_iter().map(|(_, item)| item));
 }
