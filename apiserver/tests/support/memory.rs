@@ -146,7 +146,7 @@ impl Storage for MemoryStorage {
                 (state.revision, state.compacted)
             };
             let from = if from == 0 { now + 1 } else { from };
-            if from <= compacted {
+            if from < compacted {
                 return Err(StorageError::Compacted(compacted));
             }
             Ok(changes(state, revision, (start, end), from))
