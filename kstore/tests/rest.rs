@@ -70,9 +70,10 @@ impl Served {
             loop {
                 if let Ok(file) = Kubeconfig::read_from(&kubeconfig) {
                     let options = KubeConfigOptions::default();
-                    let config = Config::from_custom_kubeconfig(file, &options).await.unwrap();
+                    let config = Config::from_custom_kubeconfig(file, &options).await;
+                    let mut config = config.unwrap();
                     // Every answer counts, also one that says to come again.
-                    let config = Config { default_retry: false, ..config };
+                    config.default_retry = false;
                     let client = Client::try_from(config).unwrap();
                     let page = Request::get("/readyz").body(Vec::new()).unwrap();
                     if client.request_text(page).await.is_ok() {
@@ -100,7 +101,7 @@ impl Served {
                 $(
                     eprintln!("case {}", stringify!($case));
                     let namespace: String = stringify!($case).replace('_', "-");
-                    let namespace = &namespace[..namespace.len().min(60)];
+                    let namespace = namespace[..namespace.len().min(60)].trim_end_matches('-');
                     rest_cases::$case(&Api::new(Arc::clone(&door), namespace).await).await;
                 )*
             };

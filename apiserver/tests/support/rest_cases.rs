@@ -423,12 +423,16 @@ pub async fn a_watch_from_an_old_revision_tells_everything_since(api: &Api) {
 }
 
 pub async fn a_watch_from_before_the_compaction_is_gone(api: &Api) {
-    let maps = api.path("configmaps");
-    let then = revision_of(&api.make("a", json!({})).await);
-    api.make("b", json!({})).await;
-    api.make("c", json!({})).await;
+    // Of a kind that nobody has watched: of others the server may remember what the store forgot.
+    let accounts = api.path("serviceaccounts");
+    let make = async |name: &str| {
+        let body = json!({"metadata": {"name": name}});
+        revision_of(&api.ask(Method::POST, &accounts, body).await.1)
+    };
+    let then = make("a").await;
+    make("b").await;
     api.compact().await;
-    let path = format!("{maps}?watch=1&resourceVersion={}", then - 1);
+    let path = format!("{accounts}?watch=1&resourceVersion={}", then - 1);
     let reply = api.door.send(Method::GET, &path, "", String::new()).await;
     // Either the answer says so, or the first event: clients take both.
     let status = match reply.code {
