@@ -227,8 +227,13 @@ async fn what_upstream_was_asked_covers_every_route_of_discovery() {
     let bench = Bench::new().await;
     let known: BTreeSet<(String, String)> =
         told().into_iter().map(|told| (told.method.to_string(), told.target)).collect();
-    let missing: Vec<_> = routes(&bench).await.difference(&known).cloned().collect();
-    assert!(missing.is_empty(), "ask a stock server for {missing:#?}");
+    let mut all = routes(&bench).await;
+    all.extend(OTHERS.iter().map(|path| ("GET".to_owned(), (*path).to_owned())));
+    let owned = |(method, target): &(&str, &str)| ((*method).to_owned(), (*target).to_owned());
+    all.extend(PECULIAR.iter().map(owned));
+    let missing: Vec<String> =
+        all.difference(&known).map(|(method, target)| format!("{method}\t{target}")).collect();
+    assert!(missing.is_empty(), "ask a stock server for\n{}", missing.join("\n"));
 }
 
 /// Every method at every path that is known, and at some that are not.
@@ -273,19 +278,5 @@ async fn a_stranger_sees_health_and_version_and_nothing_else() {
     let bench = Bench::new().await;
     for path in public {
         assert_eq!(bench.ask(None, request(&Method::GET, path)).await.code, 200, "{path}");
-    }
-}
-
-/// What to ask a stock server for, when routes are added: run it with `--ignored --nocapture`.
-#[tokio::test]
-#[ignore = "prints the routes of data/routes.txt"]
-async fn the_routes_to_ask_a_stock_server_for() {
-    let bench = Bench::new().await;
-    let mut all = routes(&bench).await;
-    all.extend(OTHERS.iter().map(|path| ("GET".to_owned(), (*path).to_owned())));
-    let owned = |(method, target): &(&str, &str)| ((*method).to_owned(), (*target).to_owned());
-    all.extend(PECULIAR.iter().map(owned));
-    for (method, target) in all {
-        println!("{method}\t{target}");
     }
 }
