@@ -112,6 +112,35 @@ pub(crate) fn media_type(headers: &HeaderMap) -> &str {
     text.split(';').next().unwrap_or("").trim()
 }
 
+/// The media type of a body that is an object, JSON if it says none; `None` if what it says is none.
+/// (Upstream: Go's `mime.ParseMediaType`.)
+fn object_type(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(CONTENT_TYPE).map_or(Some(""), |value| value.to_str().ok())?;
+    if text.is_empty() {
+        return Some("application/json".to_owned());
+    }
+    let (media, parameters) = text.split_once(';').unwrap_or((text, ""));
+    let is_token = |text: &str| {
+        let is_part = |byte: u8| byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?=".contains(&byte);
+        !text.is_empty() && text.bytes().all(is_part)
+    };
+    let mut parameters = parameters.trim();
+    // One semicolon at the end says nothing.
+    parameters = parameters.strip_suffix(';').unwrap_or(parameters).trim();
+    let is_pair = |pair: &str| {
+        let pair = pair.trim().split_once('=');
+        pair.is_some_and(|(name, value)| {
+            let quoted = value.len() > 1 && value.starts_with('"') && value.ends_with('"');
+            is_token(name) && (quoted || is_token(value))
+        })
+    };
+    let media = media.trim();
+    let is_type =
+        media.split_once('/').is_some_and(|(kind, rest)| is_token(kind) && is_token(rest));
+    let is_good = is_type && (parameters.is_empty() || parameters.split(';').all(is_pair));
+    is_good.then(|| media.to_lowercase())
+}
+
 /// A body as it was decoded: the object, its duplicates, and what kind it says that it is.
 pub(crate) struct Decoded {
     pub(crate) object: Object,
@@ -124,11 +153,11 @@ pub(crate) fn decode(
     bytes: &[u8],
     wanted: Kinded<'static>,
 ) -> Answer<Decoded> {
-    let media = media_type(headers);
-    let (mut object, duplicates) = match media {
-        "" | "application/json" => json(bytes)?,
-        "application/yaml" => yaml(bytes)?,
-        "application/vnd.kubernetes.protobuf" => (protobuf(bytes, wanted)?, Vec::new()),
+    let media = object_type(headers);
+    let (mut object, duplicates) = match media.as_deref() {
+        Some("application/json") => json(bytes)?,
+        Some("application/yaml") => yaml(bytes)?,
+        Some("application/vnd.kubernetes.protobuf") => (protobuf(bytes, wanted)?, Vec::new()),
         _ => return Err(Box::new(Status::unsupported_media_type(&OBJECT_TYPES))),
     };
     check_kind(object::text(&object, &["apiVersion"]), object::text(&object, &["kind"]), wanted)?;
@@ -165,7 +194,8 @@ fn protobuf(bytes: &[u8], wanted: Kinded<'_>) -> Answer<Object> {
 fn as_object(value: Value) -> Answer<Object> {
     match value {
         Value::Object(object) => Ok(object),
-        Value::Null => Err(Box::new(Status::bad_request("Object 'Kind' is missing in 'null'"))),
+        // As for Go, nothing is an object without members.
+        Value::Null => Ok(Object::new()),
         other => {
             let what = match other {
                 Value::Array(_) => "array",

@@ -12,7 +12,7 @@ use crate::auth::token_request::{self, TokenQuestion};
 use crate::field::{FieldErrors, Path};
 use crate::object::{self, Object};
 use crate::registry::{Call, DeleteOptions, DryRun, Part};
-use crate::schema;
+use crate::schema::{self, TypeId};
 use crate::status::Status;
 
 const SCALE: Kinded<'static> = Kinded { group: "autoscaling", version: "v1", kind: "Scale" };
@@ -34,7 +34,7 @@ impl Incoming<'_> {
                 let (patch, _) = self.read_patch(body).await?;
                 let id = schema::types().kind(SCALE.group, SCALE.version, SCALE.kind);
                 let id = id.ok_or_else(|| Status::internal("the kind has no schema"))?;
-                registry.change_scale(call, |old| patch.apply(id, old)).await?
+                registry.change_scale(call, |old| checked_scale(id, patch.apply(id, old)?)).await?
             }
         };
         Ok(self.other_answer(200, scale))
@@ -169,6 +169,22 @@ impl Incoming<'_> {
         let why = "logs of nodes that are not hollow are not served yet";
         Err(Box::new(Status::new(501, "NotImplemented", why)))
     }
+}
+
+/// What a patch made of a Scale, if it is one still.
+fn checked_scale(id: TypeId, mut patched: Object) -> Answer<Object> {
+    let shown = Value::Object(patched.clone()).to_string();
+    let kind = object::text(&patched, &["kind"]).to_owned();
+    let checked = match kind == SCALE.kind {
+        true => schema::decode::check(id, &mut patched).map(|_| patched),
+        false => Err(format!("no kind \"{kind}\" is registered for this path")),
+    };
+    checked.map_err(|why| {
+        let mut errors = FieldErrors::default();
+        errors.invalid(&Path::new("patch"), shown, why);
+        // Upstream names neither kind nor object here.
+        Box::new(Status::invalid("", "", "", &errors))
+    })
 }
 
 fn check_target(call: &Call<'_>, binding: &Object) -> Answer<()> {

@@ -30,6 +30,9 @@ use crate::object::Object;
 pub fn parse(text: &[u8]) -> Result<Parsed, String> {
     let text =
         std::str::from_utf8(text).map_err(|_| "yaml: invalid leading UTF-8 octet".to_owned())?;
+    if text.chars().any(is_control) {
+        return Err("yaml: control characters are not allowed".to_owned());
+    }
     let mut reader = Reader {
         parser: Parser::new_from_str(text),
         anchors: BTreeMap::new(),
@@ -47,6 +50,12 @@ pub fn parse(text: &[u8]) -> Result<Parsed, String> {
         vec![format!("yaml: unmarshal errors:\n  {}", reader.duplicates.join("\n  "))]
     };
     Ok((value, complaints))
+}
+
+/// Whether a character may stand nowhere in a text of YAML.
+fn is_control(c: char) -> bool {
+    !matches!(c,
+        '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{fffd}' | '\u{10000}'..)
 }
 
 /// What a scalar is.

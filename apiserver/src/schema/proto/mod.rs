@@ -47,10 +47,16 @@ pub struct Envelope<'a> {
 ///
 /// Fails with a text for people if the bytes are none.
 pub fn decode_envelope(bytes: &[u8]) -> Result<Envelope<'_>, String> {
+    if bytes.is_empty() {
+        return Err("empty data".to_owned());
+    }
     let body = bytes.strip_prefix(MAGIC).ok_or_else(|| {
         "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
             .to_owned()
     })?;
+    if body.is_empty() {
+        return Err("empty body".to_owned());
+    }
     let mut envelope = Envelope { api_version: String::new(), kind: String::new(), raw: &[] };
     let mut fields = decode::Fields::new(body);
     while let Some((number, wire)) = fields.next()? {
