@@ -37,6 +37,25 @@ impl std::fmt::Debug for Parts {
     }
 }
 
+/// What an operator may relax.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// Who may do what.
+    pub authorisation: Authorisation,
+    /// The admission plugins that are left out, of [`crate::admission::OPTIONAL`].
+    pub left_out: Vec<String>,
+}
+
+/// Who may do what.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Authorisation {
+    /// What roles and nodes' work allow.
+    #[default]
+    ByRules,
+    /// Everybody may everything.
+    AlwaysAllow,
+}
+
 /// An API server.
 pub struct Server {
     pub(crate) registry: Arc<Registry>,
@@ -71,8 +90,16 @@ impl Server {
     /// # Errors
     /// One line if the parts do not fit together.
     pub fn new(parts: Parts) -> Result<Arc<Self>, String> {
+        Self::with_rules(parts, Rules::default())
+    }
+
+    /// The same with fewer rules.
+    ///
+    /// # Errors
+    /// One line if the parts do not fit together.
+    pub fn with_rules(parts: Parts, rules: Rules) -> Result<Arc<Self>, String> {
         let network = parts.service_network.parse()?;
-        let access = Arc::new(Access::default());
+        let access = Arc::new(Access::of(rules.authorisation));
         let registry = Registry {
             access: Arc::clone(&access),
             storage: parts.storage,
@@ -80,6 +107,7 @@ impl Server {
             random: parts.random,
             network,
             event_leases: EventLeases::default(),
+            left_out: rules.left_out,
             feeds: Feeds::default(),
         };
         Ok(Arc::new(Self {

@@ -50,6 +50,8 @@ mod upkeep;
 mod user;
 mod watch;
 
+pub(crate) use tls::SYSTEM_AUTHORITIES;
+
 /// The release of etcd whose command line this is.
 const ETCD_VERSION: &str = "3.6.16";
 const API_VERSION: &str = "3.6";

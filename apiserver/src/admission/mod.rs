@@ -152,20 +152,65 @@ pub struct Admitted {
     pub quotas: Vec<Object>,
 }
 
+/// The plugins that an operator may leave out, by upstream's names; the others guard what the API
+/// itself relies on.
+pub const OPTIONAL: [&str; 9] = [
+    "DefaultTolerationSeconds",
+    "LimitRanger",
+    "NamespaceLifecycle",
+    "NodeRestriction",
+    "PodTopologyLabels",
+    "Priority",
+    "ResourceQuota",
+    "ServiceAccount",
+    "TaintNodesByCondition",
+];
+
 /// Adds to the object what it does not say, and refuses what cannot be.
 ///
 /// # Errors
 ///
 /// What the client gets, in upstream's words.
 pub async fn mutate(request: &mut Request<'_>, lookup: &dyn Lookup) -> Answer<()> {
-    namespace_lifecycle::admit(request, lookup).await?;
-    limit_ranger::mutate(request, lookup).await?;
-    service_account::mutate(request, lookup).await?;
-    node_restriction::admit(request, lookup).await?;
-    tolerations::taint_new_nodes(request);
-    priority::mutate(request, lookup).await?;
-    tolerations::add_default_seconds(request);
-    topology_labels::mutate(request, lookup).await
+    mutate_without(request, lookup, &[]).await
+}
+
+/// The same without some of the plugins.
+///
+/// # Errors
+///
+/// What the client gets, in upstream's words.
+pub async fn mutate_without(
+    request: &mut Request<'_>,
+    lookup: &dyn Lookup,
+    left_out: &[String],
+) -> Answer<()> {
+    let has = |plugin: &str| !left_out.iter().any(|name| name == plugin);
+    if has("NamespaceLifecycle") {
+        namespace_lifecycle::admit(request, lookup).await?;
+    }
+    if has("LimitRanger") {
+        limit_ranger::mutate(request, lookup).await?;
+    }
+    if has("ServiceAccount") {
+        service_account::mutate(request, lookup).await?;
+    }
+    if has("NodeRestriction") {
+        node_restriction::admit(request, lookup).await?;
+    }
+    if has("TaintNodesByCondition") {
+        tolerations::taint_new_nodes(request);
+    }
+    if has("Priority") {
+        priority::mutate(request, lookup).await?;
+    }
+    if has("DefaultTolerationSeconds") {
+        tolerations::add_default_seconds(request);
+    }
+    if has("PodTopologyLabels") {
+        topology_labels::mutate(request, lookup).await?;
+    }
+    Ok(())
 }
 
 /// Refuses what must not be, once the object is as it would be stored.
@@ -174,10 +219,33 @@ pub async fn mutate(request: &mut Request<'_>, lookup: &dyn Lookup) -> Answer<()
 ///
 /// What the client gets, in upstream's words.
 pub async fn validate(request: &Request<'_>, lookup: &dyn Lookup) -> Answer<Admitted> {
-    limit_ranger::validate(request, lookup).await?;
-    service_account::validate(request, lookup).await?;
-    priority::validate(request, lookup).await?;
-    let quotas = quota::validate(request, lookup).await?;
+    validate_without(request, lookup, &[]).await
+}
+
+/// The same without some of the plugins.
+///
+/// # Errors
+///
+/// What the client gets, in upstream's words.
+pub async fn validate_without(
+    request: &Request<'_>,
+    lookup: &dyn Lookup,
+    left_out: &[String],
+) -> Answer<Admitted> {
+    let has = |plugin: &str| !left_out.iter().any(|name| name == plugin);
+    if has("LimitRanger") {
+        limit_ranger::validate(request, lookup).await?;
+    }
+    if has("ServiceAccount") {
+        service_account::validate(request, lookup).await?;
+    }
+    if has("Priority") {
+        priority::validate(request, lookup).await?;
+    }
+    let quotas = match has("ResourceQuota") {
+        true => quota::validate(request, lookup).await?,
+        false => Vec::new(),
+    };
     Ok(Admitted { warnings: Vec::new(), quotas })
 }
 

@@ -25,7 +25,7 @@ impl Registry {
         let authorise =
             |asked: &Attributes| -> Decision { self.access.authorise(call.user, asked) };
         let mut request = request(call, operation, Some(new), old, &suffix, self.now(), &authorise);
-        admission::mutate(&mut request, self).await
+        admission::mutate_without(&mut request, self, &self.left_out).await
     }
 
     /// What admission refuses at the end, and what else is to be written with the object.
@@ -42,14 +42,14 @@ impl Registry {
         let now = self.now();
         if operation == Operation::Delete {
             let mut request = request(call, operation, None, old, &suffix, now, &authorise);
-            admission::mutate(&mut request, self).await?;
-            admission::validate(&request, self).await?;
+            admission::mutate_without(&mut request, self, &self.left_out).await?;
+            admission::validate_without(&request, self, &self.left_out).await?;
             return Ok(Vec::new());
         }
         self.check_escalation(call, new, old)?;
         let mut copy = new.clone();
         let request = request(call, operation, Some(&mut copy), old, &suffix, now, &authorise);
-        let admitted = admission::validate(&request, self).await?;
+        let admitted = admission::validate_without(&request, self, &self.left_out).await?;
         for text in admitted.warnings {
             call.warn(text);
         }

@@ -62,6 +62,8 @@ pub(crate) struct Registry {
     pub(crate) network: ServiceNetwork,
     pub(crate) access: Arc<Access>,
     pub(crate) event_leases: EventLeases,
+    /// The admission plugins that the operator left out.
+    pub(crate) left_out: Vec<String>,
     pub(crate) feeds: Feeds,
 }
 

@@ -16,7 +16,7 @@ use super::failure::Failure;
 use super::settings::TlsFiles;
 
 /// Where systems keep the authorities that they trust; the first file that is there counts.
-const SYSTEM_AUTHORITIES: [&str; 4] = [
+pub(crate) const SYSTEM_AUTHORITIES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use kstore_apiserver::admission::OPTIONAL;
 use kstore_apiserver::auth::authentication::Anonymous;
+use kstore_apiserver::server::{Authorisation, Rules};
 use kstore_apiserver::storage::etcd::{EtcdSettings, EtcdStorage, Identity};
 use kstore_host::Disk;
 use kstore_host::os::{OsClock, OsDisk, OsRandom};
@@ -19,6 +21,7 @@ use super::agents::stopped;
 use super::files::read_named;
 use super::flags::{Given, Unknown};
 use super::{ApiConfig, ApiHost, ApiServer, OwnKeys};
+use crate::client::SYSTEM_AUTHORITIES;
 use crate::server::logs::{self, Logs};
 
 /// Under which name it was started.
@@ -65,7 +68,6 @@ and a key for tokens, which lie in the store. The flags are kube-apiserver's; ea
 
   --etcd-servers URLS                where the store is
   --etcd-cafile, --etcd-certfile, --etcd-keyfile FILE    TLS to the store
-  --etcd-prefix /registry            where objects lie in it
   --data-dir kstore-apiserver.data   keys and certificates, and the administrator's kubeconfig
   --cert-dir DATA/pki                keys and certificates
   --kubeconfig DATA/admin.kubeconfig what kubectl is told
@@ -181,17 +183,23 @@ fn settings(etcd: &Etcd, disk: &dyn Disk) -> Result<EtcdSettings, String> {
         }
         None => None,
     };
-    Ok(EtcdSettings {
-        endpoints: etcd.servers.clone(),
-        authorities: etcd.authorities.as_ref().map(read).transpose()?,
-        identity,
-    })
+    let authorities = match &etcd.authorities {
+        Some(path) => Some(read(path)?),
+        None if etcd.servers.iter().any(|server| server.starts_with("https")) => {
+            SYSTEM_AUTHORITIES.iter().find_map(|path| read(&PathBuf::from(path)).ok())
+        }
+        None => None,
+    };
+    Ok(EtcdSettings { endpoints: etcd.servers.clone(), authorities, identity })
 }
 
 fn config(program: Program, given: &Given) -> Result<Config, String> {
     let servers = given.list("etcd-servers");
     if servers.is_empty() {
         return Err("--etcd-servers must be specified".to_owned());
+    }
+    if let Some(prefix) = given.value("etcd-prefix").filter(|prefix| *prefix != "/registry") {
+        return Err(format!("--etcd-prefix {prefix} is not supported: objects lie at /registry"));
     }
     let path = |flag: &str| given.value(flag).map(PathBuf::from);
     let identity = pair(given, "etcd-certfile", "etcd-keyfile")?;
@@ -225,6 +233,7 @@ fn config(program: Program, given: &Given) -> Result<Config, String> {
         names,
         own: own_keys(given)?,
         anonymous,
+        rules: rules(given, &mut notes)?,
     };
     Ok(Config { api, etcd, logs: logs_of(given)?, notes })
 }
@@ -239,7 +248,49 @@ fn own_keys(given: &Given) -> Result<OwnKeys, String> {
         issuers: given.all("service-account-issuer"),
         audiences: given.list("api-audiences"),
         tokens: path("token-auth-file"),
+        longest: given.value("service-account-max-token-expiration").map(seconds).transpose()?,
     })
+}
+
+fn rules(given: &Given, notes: &mut Vec<String>) -> Result<Rules, String> {
+    let mut authorisation = Authorisation::ByRules;
+    for mode in given.list("authorization-mode") {
+        match mode.as_str() {
+            "AlwaysAllow" => authorisation = Authorisation::AlwaysAllow,
+            "RBAC" | "Node" => {}
+            other => return Err(format!("--authorization-mode {other} is not supported")),
+        }
+    }
+    let (left_out, unknown) = given
+        .list("disable-admission-plugins")
+        .into_iter()
+        .partition::<Vec<_>, _>(|name| OPTIONAL.contains(&name.as_str()));
+    notes.extend(unknown.iter().map(|name| format!("there is no admission plugin {name} here")));
+    Ok(Rules { authorisation, left_out })
+}
+
+/// A duration as upstream's flags have it, such as `24h`.
+fn seconds(text: &str) -> Result<i64, String> {
+    let wrong = || format!("invalid value \"{text}\" for --service-account-max-token-expiration");
+    let mut seconds: i64 = 0;
+    let mut number = String::new();
+    for letter in text.chars() {
+        let unit = match letter {
+            '0'..='9' => {
+                number.push(letter);
+                continue;
+            }
+            'h' => 3600,
+            'm' => 60,
+            's' => 1,
+            _ => return Err(wrong()),
+        };
+        let part: i64 = number.parse().map_err(|_| wrong())?;
+        let part = part.checked_mul(unit).ok_or_else(wrong)?;
+        seconds = seconds.checked_add(part).ok_or_else(wrong)?;
+        number.clear();
+    }
+    if seconds > 0 && number.is_empty() { Ok(seconds) } else { Err(wrong()) }
 }
 
 /// Two files that make sense together only.

@@ -9,7 +9,7 @@ use kstore_apiserver::auth::authentication::{Anonymous, DEFAULT_ISSUER, Tokens};
 use kstore_apiserver::housekeeping;
 use kstore_apiserver::http::Listener;
 use kstore_apiserver::pki::{Authority, Pair, PublicKey, SigningKey, SubjectNames};
-use kstore_apiserver::server::{Parts, Server};
+use kstore_apiserver::server::{Parts, Rules, Server};
 use kstore_apiserver::storage::Storage;
 use kstore_host::{Clock, Disk, Random};
 use rustls::pki_types::pem::PemObject;
@@ -43,6 +43,8 @@ pub(crate) struct ApiConfig {
     pub(crate) own: OwnKeys,
     /// Whether strangers are somebody.
     pub(crate) anonymous: Anonymous,
+    /// What is relaxed.
+    pub(crate) rules: Rules,
 }
 
 /// Keys and certificates that the operator made; what is not given, the cluster's authority and
@@ -61,6 +63,8 @@ pub(crate) struct OwnKeys {
     pub(crate) issuers: Vec<String>,
     /// For whom tokens are if nobody says otherwise.
     pub(crate) audiences: Vec<String>,
+    /// The longest life of a token in seconds.
+    pub(crate) longest: Option<i64>,
     /// Fixed tokens: `token,name,uid,"group,group"` in each line.
     pub(crate) tokens: Option<PathBuf>,
 }
@@ -111,7 +115,7 @@ impl ApiServer {
             kubeconfigs(&maker, authority, kubeconfig, address)?;
         }
         let tls = tls(&keys)?;
-        let server = Server::new(Parts {
+        let parts = Parts {
             storage,
             clock: host.clock,
             random: host.random,
@@ -119,7 +123,8 @@ impl ApiServer {
             anonymous: config.anonymous,
             service_network: config.services.clone(),
             advertised: (advertised, address.port()),
-        })?;
+        };
+        let server = Server::with_rules(parts, config.rules.clone())?;
         let stop = watch::Sender::new(false);
         let serving = Listener::new(socket, tls).serve(Arc::clone(&server), stop.subscribe());
         let tasks =
@@ -236,6 +241,7 @@ fn tokens(
     let issuer = own.issuers.first().map_or(DEFAULT_ISSUER, String::as_str);
     let mut tokens = Tokens::new(issuer, signing, verifying);
     tokens.issuers.extend(own.issuers.iter().skip(1).cloned());
+    tokens.longest = own.longest;
     if !own.audiences.is_empty() {
         tokens.audiences.clone_from(&own.audiences);
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kstore_apiserver::auth::authentication::Anonymous;
+use kstore_apiserver::server::Rules;
 use kstore_etcd_api::{Settings, TlsFiles};
 use kstore_raft::Timing;
 use kstore_raft::bootstrap::InitialMember;
@@ -219,6 +220,7 @@ fn api_of(given: &Given, data_dir: &Path) -> Result<Option<ApiConfig>, String> {
         kubeconfig: Some(kubeconfig.unwrap_or_else(|| data_dir.join("admin.kubeconfig"))),
         own: OwnKeys::default(),
         anonymous: Anonymous::Allowed,
+        rules: Rules::default(),
         services: given.value("service-cluster-ip-range").unwrap_or("10.96.0.0/12").to_owned(),
         names: names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
     }))
