@@ -12,8 +12,8 @@
 #   servers.sh port [TAKEN...]                      prints a port that nobody listens on
 #   servers.sh takes BINARY FLAG                    succeeds if the server's help names the flag
 #
-# In a FLAG of `start`, {m} stands for the name of the member: m1, m2, ... With
-# SCHEME=https in the environment the URLs of clients and peers are that; the
+# In a FLAG of `start`, {m} stands for the name of the member, m1, m2, ..., and {n}
+# for its number. With SCHEME=https in the environment the URLs of clients and peers are that; the
 # files of TLS are flags.
 #
 # DIR has a folder m1, m2, ... per member: `command` (one word a line), `pid`,
@@ -101,6 +101,7 @@ start_once() { # start_once DIR BINARY COUNT FLAG...
   done
   for n in $(seq "$count"); do
     m="$dir/m$n"
+    local flags=("${@//\{m\}/m$n}")
     rm -rf "$m"; mkdir -p "$m"; : >"$m/log"
     local client="$scheme://127.0.0.1:${ports[2 * n - 2]}" peer="$scheme://127.0.0.1:${ports[2 * n - 1]}"
     words "$binary" >"$m/command"
@@ -108,7 +109,7 @@ start_once() { # start_once DIR BINARY COUNT FLAG...
       --listen-client-urls "$client" --advertise-client-urls "$client" \
       --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" \
       --initial-cluster "$cluster" --initial-cluster-token "$(basename -- "$dir")" \
-      --initial-cluster-state new "${@//\{m\}/m$n}" >>"$m/command"
+      --initial-cluster-state new "${flags[@]//\{n\}/$n}" >>"$m/command"
     launch "$m"
   done
   echo "$endpoints" >"$dir/endpoints"
