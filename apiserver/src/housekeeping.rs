@@ -8,6 +8,8 @@
 //!           ─► every five minutes: what was written five minutes ago is compacted
 //! ```
 
+mod service;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,19 +17,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use crate::auth::lookup::Answer;
 use crate::auth::rbac::PolicyKind;
-use crate::auth::{MASTERS, User};
 use crate::bootstrap;
 use crate::kinds::{self, Kind};
 use crate::object::{self, Object};
 use crate::registry::metadata;
 use crate::registry::stored::{behind, encode, key, prefix};
-use crate::registry::{Call, DryRun, Part, failure, object_of};
+use crate::registry::{failure, object_of};
 use crate::server::Server;
 use crate::status::Status;
 use crate::storage::{Counting, Freshness, Guarded, ListQuery, StorageError, WatchItem, Written};
@@ -63,7 +63,7 @@ pub async fn run(server: Arc<Server>) {
         drop(is_read.await);
     }
     server.ready.store(true, Ordering::Release);
-    tasks.spawn(keep_service(Arc::clone(&server)));
+    tasks.spawn(service::keep(Arc::clone(&server)));
     tasks.spawn(compact(Arc::clone(&server)));
     while tasks.join_next().await.is_some() {}
 }
@@ -230,96 +230,6 @@ async fn compact(server: Arc<Server>) {
             }
             seen = now;
             revision = now;
-        }
-    }
-}
-
-/// How often the server looks after its own service.
-const SERVICE: Duration = Duration::from_secs(10);
-
-/// Keeps the `kubernetes` service and its endpoints.
-async fn keep_service(server: Arc<Server>) {
-    loop {
-        if let Err(status) = publish(&server).await {
-            tracing::warn!(why = %status, "the kubernetes service is not as it should be");
-        }
-        sleep(SERVICE).await;
-    }
-}
-
-async fn publish(server: &Server) -> Answer<()> {
-    let (address, port) = server.advertised;
-    let ports = json!([{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}]);
-    let labels = json!({"component": "apiserver", "provider": "kubernetes"});
-    let service = json!({
-        "kind": "Service", "apiVersion": "v1",
-        "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
-        "spec": {
-            "type": "ClusterIP",
-            "clusterIP": server.registry.network.address(1).to_string(),
-            "ports": ports,
-        },
-    });
-    let endpoint_ports = json!([{"name": "https", "port": port, "protocol": "TCP"}]);
-    let endpoints = json!({
-        "kind": "Endpoints", "apiVersion": "v1",
-        "metadata": {
-            "name": "kubernetes", "namespace": "default",
-            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
-        },
-        "subsets": [{"addresses": [{"ip": address.to_string()}], "ports": endpoint_ports}],
-    });
-    let slice = json!({
-        "kind": "EndpointSlice", "apiVersion": "discovery.k8s.io/v1",
-        "metadata": {
-            "name": "kubernetes", "namespace": "default",
-            "labels": {"kubernetes.io/service-name": "kubernetes"},
-        },
-        "addressType": "IPv4",
-        "endpoints": [{"addresses": [address.to_string()], "conditions": {"ready": true}}],
-        "ports": endpoint_ports,
-    });
-    server.ensure("", "services", service, &[]).await?;
-    if address.is_loopback() {
-        // Nobody else could reach it there, and endpoints refuse such addresses.
-        return Ok(());
-    }
-    server.ensure("", "endpoints", endpoints, &["subsets"]).await?;
-    server.ensure("discovery.k8s.io", "endpointslices", slice, &["endpoints", "ports"]).await
-}
-
-impl Server {
-    /// Makes an object if there is none, and sets those of its members that are the server's.
-    async fn ensure(&self, group: &str, resource: &str, wanted: Value, own: &[&str]) -> Answer<()> {
-        let (Some(kind), Value::Object(wanted)) =
-            (kinds::by_resource(group, "v1", resource), wanted)
-        else {
-            return Ok(());
-        };
-        let user = User { groups: vec![MASTERS.to_owned()], ..User::default() };
-        let call = Call {
-            user: &user,
-            kind,
-            subresource: None,
-            namespace: "default",
-            name: "kubernetes",
-            dry_run: DryRun::No,
-            warnings: std::sync::Mutex::default(),
-        };
-        let changed = self.registry.change(&call, Part::Main, |old| {
-            let mut new = old.clone();
-            for name in own {
-                if let Some(value) = wanted.get(*name) {
-                    new.insert((*name).to_owned(), value.clone());
-                }
-            }
-            Ok(new)
-        });
-        match changed.await {
-            Err(status) if status.code == 404 => {
-                self.registry.create(&call, wanted).await.map(drop)
-            }
-            other => other.map(drop),
         }
     }
 }

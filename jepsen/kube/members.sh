@@ -183,6 +183,14 @@ echo "ok    all is as it should be on each of them"
 for n in 1 2 3; do acknowledged "$n"; done
 echo "ok    $(grep -c -E '^(map|ack)' "$dir/acks") acknowledged changes, none missing on any"
 
+# The kubernetes service names every server that is alive, again.
+deadline=$((SECONDS + 40))
+until [ "$(k "$stays" get endpoints kubernetes -o json | jq '[.subsets[]? | .ports[0].port] | unique | length')" = 3 ]; do
+  [ $SECONDS -lt $deadline ] || fail "the endpoints of the kubernetes service are $(k "$stays" get endpoints kubernetes -o jsonpath='{.subsets}')"
+  sleep 0.5
+done
+echo "ok    the kubernetes service names all three"
+
 kill -0 "$watch" 2>/dev/null || fail "the watch on m$stays has ended: $(cat "$dir/watch.log")"
 last="$(grep '^map' "$dir/acks" | tail -n 1 | sed 's,map ,configmap/,')"
 deadline=$((SECONDS + 10))
