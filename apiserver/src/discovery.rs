@@ -13,6 +13,7 @@ use http::HeaderMap;
 use http::header::ACCEPT;
 use serde_json::{Value, json};
 
+use crate::http::negotiate::{Offer, wanted};
 use crate::http::reviews;
 use crate::kinds::{self, Kind, Subresource};
 
@@ -31,33 +32,36 @@ fn groups() -> Vec<(&'static str, Vec<&'static str>)> {
     groups
 }
 
-/// The document of a path, and its content type.
-pub(crate) fn document(path: &str, headers: &HeaderMap) -> Option<(Value, String)> {
-    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    let plain = |value: Value| Some((value, "application/json".to_owned()));
-    match parts.as_slice() {
-        ["api"] => match aggregated(headers) {
-            Some(version) => Some(aggregate(version, Which::Core)),
-            None => plain(json!({
-                "kind": "APIVersions", "versions": ["v1"],
-                "serverAddressByClientCIDRs": [],
-            })),
-        },
-        ["apis"] => match aggregated(headers) {
-            Some(version) => Some(aggregate(version, Which::Named)),
-            None => plain(group_list()),
-        },
-        ["api", version] => plain(resource_list("", version)?),
+/// The document of a path, and how it is offered.
+pub(crate) fn document(path: &str) -> Option<(Value, Offer)> {
+    match parts(path).as_slice() {
+        ["api"] => {
+            let value = json!({
+                "kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [],
+            });
+            Some((value, Offer::Plain))
+        }
+        ["apis"] => Some((group_list(), Offer::Groups)),
+        ["api", version] => Some((resource_list("", version)?, Offer::Plain)),
         ["apis", group] => {
             let (name, versions) = groups().into_iter().find(|(name, _)| name == group)?;
             let mut value = group_value(name, &versions);
             value["kind"] = "APIGroup".into();
             value["apiVersion"] = "v1".into();
-            plain(value)
+            Some((value, Offer::Groups))
         }
-        ["apis", group, version] => plain(resource_list(group, version)?),
+        ["apis", group, version] => Some((resource_list(group, version)?, Offer::Plain)),
         _ => None,
     }
+}
+
+/// Whether a path has a document.
+pub(crate) fn is_at(path: &str) -> bool {
+    document(path).is_some()
+}
+
+fn parts(path: &str) -> Vec<&str> {
+    path.split('/').filter(|part| !part.is_empty()).collect()
 }
 
 /// Every path that answers, for the index.
@@ -72,8 +76,16 @@ pub(crate) fn paths() -> Vec<String> {
         paths.push(format!("/apis/{group}"));
         paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
     }
-    let more =
-        ["/healthz", "/livez", "/metrics", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"];
+    let more = [
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openid/v1/jwks",
+        "/readyz",
+        "/version",
+    ];
     paths.extend(more.iter().map(|path| (*path).to_owned()));
     paths
 }
@@ -85,23 +97,28 @@ enum Which {
     Named,
 }
 
-/// The version of the aggregated form that the client asks for, if it does.
-fn aggregated(headers: &HeaderMap) -> Option<&'static str> {
+/// The type of the aggregated form, in the one version of it that is left: clients that ask for an
+/// older one get the documents one by one.
+pub(crate) const AGGREGATED: &str =
+    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+/// Everything at once, if the path has it and the client asks for it.
+pub(crate) fn aggregated(path: &str, headers: &HeaderMap) -> Option<Value> {
+    let which = match parts(path).as_slice() {
+        ["api"] => Which::Core,
+        ["apis"] => Which::Named,
+        _ => return None,
+    };
     let accept = headers.get(ACCEPT)?.to_str().ok()?;
-    accept.split(',').find_map(|one| {
-        let is = |part: &str| one.split(';').any(|own| own.trim() == part);
-        if !is("as=APIGroupDiscoveryList") || !is("g=apidiscovery.k8s.io") {
-            return None;
-        }
-        match () {
-            () if is("v=v2") => Some("v2"),
-            () if is("v=v2beta1") => Some("v2beta1"),
-            () => None,
-        }
-    })
+    let is_asked = wanted(accept).iter().any(|one| {
+        let names = ["as", "g", "v"].map(|name| one.parameter(name));
+        one.media_type == "application/json"
+            && names == ["APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2"]
+    });
+    is_asked.then(|| aggregate(which))
 }
 
-fn aggregate(version: &'static str, which: Which) -> (Value, String) {
+fn aggregate(which: Which) -> Value {
     let wanted = |group: &str| (which == Which::Core) == group.is_empty();
     let items: Vec<Value> = groups()
         .into_iter()
@@ -125,15 +142,12 @@ fn aggregate(version: &'static str, which: Which) -> (Value, String) {
             json!({"metadata": metadata, "versions": versions})
         })
         .collect();
-    let value = json!({
+    json!({
         "kind": "APIGroupDiscoveryList",
-        "apiVersion": format!("apidiscovery.k8s.io/{version}"),
+        "apiVersion": "apidiscovery.k8s.io/v2",
         "metadata": {},
         "items": items,
-    });
-    let content_type =
-        format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
-    (value, content_type)
+    })
 }
 
 fn aggregated_resources(group: &str, version: &str) -> Vec<Value> {
@@ -146,7 +160,7 @@ fn aggregated_resources(group: &str, version: &str) -> Vec<Value> {
         };
         all.push(json!({
             "resource": review.resource,
-            "responseKind": {"group": review.group, "version": "v1", "kind": review.kind},
+            "responseKind": {"group": "", "version": "", "kind": review.kind},
             "scope": scope,
             "singularResource": review.kind.to_lowercase(),
             "verbs": ["create"],
@@ -158,7 +172,7 @@ fn aggregated_resources(group: &str, version: &str) -> Vec<Value> {
 fn aggregated_resource(kind: &Kind) -> Value {
     let mut value = json!({
         "resource": kind.resource,
-        "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
+        "responseKind": {"group": "", "version": "", "kind": kind.kind},
         "scope": if kind.is_namespaced() { "Namespaced" } else { "Cluster" },
         "singularResource": kind.singular,
         "verbs": verbs(kind.verbs),
@@ -174,9 +188,14 @@ fn aggregated_resource(kind: &Kind) -> Value {
             .subresources
             .iter()
             .map(|sub| {
+                // What is of the resource's own group and version does not say so.
+                let (group, version) = match (sub.group, sub.version) {
+                    own if own == (kind.group, kind.version) => ("", ""),
+                    other => other,
+                };
                 json!({
                     "subresource": sub.name,
-                    "responseKind": {"group": sub.group, "version": sub.version, "kind": sub.kind},
+                    "responseKind": {"group": group, "version": version, "kind": sub.kind},
                     "verbs": verbs(sub.verbs),
                 })
             })

@@ -212,6 +212,22 @@ impl FieldErrors {
         self.add(Fault::TooMany, path, actual, format!("must have at most {most} {unit}"));
     }
 
+    /// All of it in one text, each fault once.
+    #[must_use]
+    pub fn joined(&self) -> String {
+        let mut texts: Vec<String> = Vec::new();
+        for error in &self.0 {
+            let text = error.to_string();
+            if !texts.contains(&text) {
+                texts.push(text);
+            }
+        }
+        match texts.as_slice() {
+            [one] => one.clone(),
+            many => format!("[{}]", many.join(", ")),
+        }
+    }
+
     /// Whether nothing is wrong.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -231,7 +247,13 @@ mod tests {
         errors.required(&spec.child("containers").index(0).child("name"), "");
         errors.not_supported(&spec.child("type"), "x", &["A", "B"]);
         errors.forbidden(&spec, "updates to it are forbidden");
-        let texts: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+        errors.forbidden(&spec, "updates to it are forbidden");
+        let joined = "[spec.replicas: Invalid value: -1: must be greater than or equal to 0, \
+                      spec.containers[0].name: Required value, spec.type: Unsupported value: \
+                      \"x\": supported values: \"A\", \"B\", spec: Forbidden: updates to it are \
+                      forbidden]";
+        assert_eq!(errors.joined(), joined);
+        let texts: Vec<String> = errors.0[..4].iter().map(ToString::to_string).collect();
         assert_eq!(
             texts,
             [

@@ -4,6 +4,7 @@
 //! ```text
 //!   prepare ─► default namespaces, roles, classes: those that are missing, together
 //!           ─► roles, bindings, pods read and followed ─► ready
+//!           ─► rules of roles that collect others' ([`crate::aggregation`])
 //!           ─► the `kubernetes` service and its endpoints; events beyond an hour go by their lease
 //!           ─► every five minutes: what was written five minutes ago is compacted
 //! ```
@@ -22,7 +23,6 @@ use tokio::time::sleep;
 
 use crate::auth::lookup::Answer;
 use crate::auth::rbac::PolicyKind;
-use crate::bootstrap;
 use crate::kinds::{self, Kind};
 use crate::object::{self, Object};
 use crate::registry::metadata;
@@ -31,6 +31,7 @@ use crate::registry::{failure, object_of};
 use crate::server::Server;
 use crate::status::Status;
 use crate::storage::{Counting, Freshness, Guarded, ListQuery, StorageError, WatchItem, Written};
+use crate::{aggregation, bootstrap};
 
 /// How long to wait before something that failed is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -65,6 +66,7 @@ pub async fn run(server: Arc<Server>) {
     server.ready.store(true, Ordering::Release);
     tasks.spawn(service::keep(Arc::clone(&server)));
     tasks.spawn(compact(Arc::clone(&server)));
+    tasks.spawn(aggregation::run(Arc::clone(&server)));
     while tasks.join_next().await.is_some() {}
 }
 
@@ -195,6 +197,9 @@ impl Server {
             Some(which) => {
                 self.access
                     .change_policy(|policy| policy.apply(which, object.as_ref(), namespace, name));
+                if which == PolicyKind::ClusterRole {
+                    self.roles_changed.notify_one();
+                }
             }
             None => {
                 self.access.change_nodes(|nodes| nodes.apply_pod(object.as_ref(), namespace, name))

@@ -11,6 +11,7 @@
 
 mod access;
 pub mod admission;
+mod aggregation;
 pub mod auth;
 pub mod bootstrap;
 mod discovery;

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use kstore_host::{Clock, Random};
+use tokio::sync::Notify;
 
 use crate::access::Access;
 use crate::auth::authentication::{Anonymous, Tokens};
+use crate::http::counts::Counts;
 use crate::registry::{EventLeases, Feeds, Registry};
 use crate::storage::Storage;
 
@@ -65,6 +67,8 @@ pub struct Server {
     pub(crate) access: Arc<Access>,
     pub(crate) ready: AtomicBool,
     pub(crate) requests: Requests,
+    /// A notice for every cluster role that changes.
+    pub(crate) roles_changed: Notify,
 }
 
 impl std::fmt::Debug for Server {
@@ -78,6 +82,7 @@ impl std::fmt::Debug for Server {
 pub(crate) struct Requests {
     pub(crate) answered: AtomicU64,
     pub(crate) failed: AtomicU64,
+    pub(crate) by_resource: Counts,
     /// Reads under way, and writes under way.
     pub(crate) reading: AtomicU64,
     pub(crate) writing: AtomicU64,
@@ -118,6 +123,7 @@ impl Server {
             access,
             ready: AtomicBool::new(false),
             requests: Requests::default(),
+            roles_changed: Notify::new(),
         }))
     }
 

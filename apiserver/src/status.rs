@@ -147,11 +147,7 @@ impl Status {
     /// 422: the object says what it must not say. `kind` is the kind, not the resource.
     #[must_use]
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &FieldErrors) -> Self {
-        let texts: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
-        let text = match texts.as_slice() {
-            [one] => one.clone(),
-            many => format!("[{}]", many.join(", ")),
-        };
+        let text = errors.joined();
         let full = Resource { group, name: kind };
         let mut status = Self::new(422, "Invalid", format!("{full} \"{name}\" is invalid: {text}"))
             .about(full, name);

@@ -96,7 +96,8 @@ fn yaml_is_read_as_upstream_does() {
         match yaml::parse(text.as_bytes()) {
             Ok((value, complaints)) => {
                 assert_eq!(value.to_string(), plain(case[1]), "{}", case[0]);
-                assert_eq!(complaints.join("").replace('\n', "\\n"), case[2], "{}", case[0]);
+                let complaints: String = complaints.iter().map(ToString::to_string).collect();
+                assert_eq!(complaints.replace('\n', "\\n"), case[2], "{}", case[0]);
             }
             // Where the text is no YAML the words are those of the parser, which is another one.
             Err(error) => assert!(case[1].starts_with("error "), "{}: {error}", case[0]),

@@ -74,7 +74,11 @@ pub(crate) fn encode(form: Form, value: &Value) -> (Vec<u8>, &'static str) {
             (json_bytes(value, Layout::Compact), Encoding::Json.content_type())
         }
         // JSON is YAML, too.
-        Encoding::Yaml => (json_bytes(value, Layout::Indented), "application/yaml"),
+        Encoding::Yaml => {
+            let mut bytes = json_bytes(value, Layout::Indented);
+            bytes.push(b'\n');
+            (bytes, "application/yaml")
+        }
         Encoding::Json => (json_bytes(value, form.layout), "application/json"),
     }
 }
@@ -85,15 +89,16 @@ impl Encoding {
     }
 }
 
+/// As upstream writes it: what programs read is a line, what people read does not end in one.
 fn json_bytes(value: &Value, layout: Layout) -> Vec<u8> {
     // Writing a tree to memory does not fail.
     match layout {
-        Layout::Compact => serde_json::to_vec(value).unwrap_or_default(),
-        Layout::Indented => {
-            let mut bytes = serde_json::to_vec_pretty(value).unwrap_or_default();
+        Layout::Compact => {
+            let mut bytes = serde_json::to_vec(value).unwrap_or_default();
             bytes.push(b'\n');
             bytes
         }
+        Layout::Indented => serde_json::to_vec_pretty(value).unwrap_or_default(),
     }
 }
 
@@ -140,6 +145,7 @@ pub(crate) fn stored(asked: &Asked, kind: &Kind, stored: &Stored) -> Answer<Resp
         let mut body = Vec::with_capacity(stored.value.len() + 64);
         let head = Head::of(kind);
         if head.append(&mut body, &stored.value, stored.mod_revision, Shown::Alone) {
+            body.push(b'\n');
             let empty = bytes(200, "application/json", Bytes::new());
             return Ok(packed(asked, empty, body));
         }
@@ -167,7 +173,7 @@ pub(crate) async fn list(
     if plain {
         let mut body = list_head(kind, &metadata);
         append_items(&mut body, kind, &items, Place::First)?;
-        body.extend_from_slice(b"]}");
+        body.extend_from_slice(LIST_END);
         return Ok(packed(asked, bytes(200, "application/json", Bytes::new()), body));
     }
     let objects: Vec<Object> = items
@@ -234,6 +240,9 @@ fn list_metadata(revision: u64, next: &str, remaining: Option<u64>) -> Value {
     Value::Object(metadata)
 }
 
+/// What stands behind the last item.
+const LIST_END: &[u8] = b"]}\n";
+
 fn list_head(kind: &Kind, metadata: &Value) -> Vec<u8> {
     let version = kind.api_version();
     format!(
@@ -259,7 +268,7 @@ fn append_items(body: &mut Vec<u8>, kind: &Kind, items: &[Stored], mut place: Pl
         place = Place::Later;
         if !head.append(body, &stored.value, stored.mod_revision, Shown::Listed) {
             let object = object_of(kind, &stored.value, stored.mod_revision)?;
-            body.extend_from_slice(&json_bytes(&without_names(object), Layout::Compact));
+            body.extend_from_slice(without_names(object).to_string().as_bytes());
         }
     }
     Ok(())
@@ -298,7 +307,7 @@ async fn more_of(
         Err(status) => return Some((Err(status), (registry, None, None))),
     };
     if items.is_empty() {
-        return Some((Ok(Bytes::from_static(b"]}")), (registry, None, None)));
+        return Some((Ok(Bytes::from_static(LIST_END)), (registry, None, None)));
     }
     let mut piece = Vec::new();
     Some(match append_items(&mut piece, kind, &items, Place::Later) {

@@ -57,6 +57,16 @@ enum Plus {
     IsPlus,
 }
 
+/// Whether every escape of a path is one.
+pub(crate) fn is_well_formed(path: &str) -> bool {
+    let mut escapes = path.split('%');
+    escapes.next();
+    escapes.all(|rest| {
+        let digits = rest.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    })
+}
+
 /// Percent-decoding; what is no valid escape stays as it is.
 fn decode(text: &str, plus: Plus) -> String {
     let hex = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
@@ -250,6 +260,8 @@ mod tests {
         );
         let it = info(Method::GET, "/api/v1/watch/namespaces/a/pods");
         assert_eq!((it.verb.as_str(), it.namespace.as_str()), ("watch", "a"));
+        let it = info(Method::GET, "/api/v1/watch/namespaces/a/pods/x");
+        assert_eq!((it.verb.as_str(), it.name.as_str()), ("watch", "x"));
         let it = info(Method::DELETE, "/api/v1/namespaces/a/pods");
         assert_eq!(it.verb, "deletecollection");
         assert!(!info(Method::GET, "/healthz").is_resource);
@@ -306,6 +318,16 @@ mod tests {
     fn the_oldest_form_of_a_watch_does_nothing_but_watch() {
         for method in [Method::DELETE, Method::POST, Method::PUT, Method::PATCH] {
             assert_eq!(info(method, "/api/v1/watch/namespaces/a/pods").verb, "");
+        }
+    }
+
+    #[test]
+    fn a_path_with_half_an_escape_is_none() {
+        for path in ["/a", "/%2F", "/%c3%A4/x"] {
+            assert!(is_well_formed(path), "{path}");
+        }
+        for path in ["/%", "/%2", "/%zz", "/%2F%"] {
+            assert!(!is_well_formed(path), "{path}");
         }
     }
 

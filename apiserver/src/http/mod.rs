@@ -10,6 +10,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod body;
+pub(crate) mod counts;
 pub(crate) mod info;
 mod listen;
 pub(crate) mod negotiate;

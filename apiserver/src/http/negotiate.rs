@@ -10,7 +10,7 @@ use http::header::{ACCEPT, USER_AGENT};
 
 use super::info::Query;
 use crate::auth::lookup::Answer;
-use crate::status::Status;
+use crate::status::{Details, Status};
 
 /// The bytes of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,14 +98,47 @@ pub(crate) fn wanted(accept: &str) -> Vec<Wanted<'_>> {
     all.into_iter().map(|(_, wanted)| wanted).collect()
 }
 
-/// Which shapes an endpoint has.
+/// What an endpoint has to offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Offer {
     /// The object only.
     Plain,
+    /// The same, by a server of groups that says in other words what it does not have.
+    Groups,
     /// Tables and metadata too.
     Shapes,
+    /// Tables and metadata of many, and what happens to them.
+    Many,
+    /// A text.
+    Text,
 }
+
+impl Offer {
+    /// 406 for a media type that is none of the endpoint's.
+    fn nothing(self) -> Box<Status> {
+        let more = match self {
+            Self::Groups => return Box::new(Status::not_acceptable(&KNOWN)),
+            Self::Text => "text/plain, ",
+            Self::Plain | Self::Shapes | Self::Many => "",
+        };
+        let streams = match self {
+            Self::Many => {
+                ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
+            }
+            _ => "",
+        };
+        let known = KNOWN.join(", ");
+        let text =
+            format!("406: Not Acceptable\n\nAvailable representations: {more}{known}{streams}");
+        let mut status = Status::new(406, "NotAcceptable", text);
+        status.details = Some(Details::default());
+        Box::new(status)
+    }
+}
+
+/// The media types of objects.
+const KNOWN: [&str; 3] =
+    ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
 
 /// The form for this client.
 pub(crate) fn form(headers: &HeaderMap, query: &Query, offer: Offer) -> Answer<Form> {
@@ -114,18 +147,21 @@ pub(crate) fn form(headers: &HeaderMap, query: &Query, offer: Offer) -> Answer<F
     if accept.trim().is_empty() {
         return Ok(Form { layout, ..Form::PLAIN });
     }
+    let mut is_known = false;
     for one in wanted(accept) {
         let encoding = match one.media_type {
             "application/json" | "application/*" | "*/*" => Encoding::Json,
             "application/yaml" => Encoding::Yaml,
             "application/vnd.kubernetes.protobuf" => Encoding::Protobuf,
+            "text/plain" | "text/*" if offer == Offer::Text => Encoding::Json,
             _ => continue,
         };
+        is_known = true;
         let Some(shape) = shape(&one, offer) else { continue };
         return Ok(Form { encoding, shape, layout });
     }
-    let known = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
-    Err(Box::new(Status::not_acceptable(&known)))
+    // It is one thing not to know a media type, and another not to have that shape in it.
+    Err(if is_known { Box::new(Status::not_acceptable(&KNOWN)) } else { offer.nothing() })
 }
 
 fn shape(wanted: &Wanted<'_>, offer: Offer) -> Option<Shape> {
@@ -140,7 +176,7 @@ fn shape(wanted: &Wanted<'_>, offer: Offer) -> Option<Shape> {
         _ => return None,
     };
     match name {
-        _ if offer == Offer::Plain || !group_fits => None,
+        _ if !matches!(offer, Offer::Shapes | Offer::Many) || !group_fits => None,
         "Table" => Some(Shape::Table(version)),
         "PartialObjectMetadata" | "PartialObjectMetadataList" => Some(Shape::Metadata(version)),
         _ => None,
@@ -185,7 +221,13 @@ mod tests {
     fn the_better_of_two_is_taken_and_none_of_them_is_not_acceptable() {
         let form = form_of("application/yaml;q=0.5,application/json;q=0.9").unwrap();
         assert_eq!(form.encoding, Encoding::Json);
-        assert_eq!(form_of("text/html").unwrap_err().code, 406);
+        let html = form_of("text/html").unwrap_err();
+        assert_eq!(html.code, 406);
+        assert_eq!(
+            html.message,
+            "406: Not Acceptable\n\nAvailable representations: application/json, \
+             application/yaml, application/vnd.kubernetes.protobuf"
+        );
         assert_eq!(
             form_of("application/json;as=Nonsense;v=v1;g=meta.k8s.io").unwrap_err().code,
             406

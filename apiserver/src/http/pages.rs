@@ -20,7 +20,9 @@ pub(crate) async fn page(server: &Server, path: &str, query: &Query) -> Option<R
     let path = path.trim_end_matches('/');
     match path {
         "/version" => Some(json_page(&version())),
-        "/metrics" => Some(answer::bytes(200, "text/plain; version=0.0.4", metrics(server))),
+        "/metrics" => {
+            Some(answer::bytes(200, "text/plain; version=0.0.4; charset=utf-8", metrics(server)))
+        }
         "/openid/v1/jwks" => {
             let keys = server.tokens.key_set().to_string();
             Some(answer::bytes(200, "application/jwk-set+json", keys))
@@ -33,6 +35,12 @@ pub(crate) async fn page(server: &Server, path: &str, query: &Query) -> Option<R
         "" => Some(json_page(&json!({"paths": crate::discovery::paths()}))),
         _ => health(server, path, query).await,
     }
+}
+
+/// Whether a page is one that can only be read: another method is refused there, where upstream's
+/// health and metrics answer any.
+pub(crate) fn is_read_only(path: &str) -> bool {
+    matches!(path, "/version" | "/openid/v1/jwks" | "/.well-known/openid-configuration")
 }
 
 fn json_page(value: &Value) -> Response {
@@ -120,5 +128,5 @@ fn metrics(server: &Server) -> String {
         let number = number.load(Ordering::Relaxed);
         text.push_str(&format!("# TYPE {name} {kind}\n{name} {number}\n"));
     }
-    text
+    text + &requests.by_resource.text()
 }

@@ -5,13 +5,13 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::answer;
-use super::body::Kinded;
-use super::resource::{Incoming, names_of, success_status};
+use super::resource::{Incoming, names_of, place, success_status};
 use crate::auth::lookup::Answer;
 use crate::auth::token_request::{self, TokenQuestion};
 use crate::field::{FieldErrors, Path};
 use crate::object::{self, Object};
 use crate::registry::{Call, DeleteOptions, DryRun, Part};
+use crate::schema::conversion::{Kinded, convertible};
 use crate::schema::{self, TypeId};
 use crate::status::Status;
 
@@ -58,8 +58,33 @@ impl Incoming<'_> {
 
     /// A scheduler says on which node a pod runs.
     pub(super) async fn bind(&self, call: &Call<'_>, body: Body) -> Answer<Response> {
-        let binding = self.object(call, BINDING, body).await?;
-        check_target(call, &binding)?;
+        let mut binding = self.object(call, BINDING, body).await?;
+        place(call, &mut binding)?;
+        self.bind_to(call, binding).await
+    }
+
+    /// The same by the old path, where the binding's own name is that of the pod.
+    pub(super) async fn bind_named(&self, call: &Call<'_>, body: Body) -> Answer<Response> {
+        let mut binding = self.object(call, BINDING, body).await?;
+        place(call, &mut binding)?;
+        let name = object::name(&binding).to_owned();
+        if name.is_empty() {
+            return Err(Box::new(Status::bad_request("Name parameter required.")));
+        }
+        let kind = crate::kinds::by_resource("", "v1", "pods");
+        let kind = kind.ok_or_else(|| Status::internal("there are no pods"))?;
+        let subresource = kind.subresource("binding");
+        let warnings = std::sync::Mutex::default();
+        let call = Call { kind, subresource, name: &name, warnings, ..*call };
+        self.bind_to(&call, binding).await
+    }
+
+    async fn bind_to(&self, call: &Call<'_>, binding: Object) -> Answer<Response> {
+        if object::name(&binding) != call.name {
+            let why = "name in URL does not match name in Binding object";
+            return Err(Box::new(Status::bad_request(why)));
+        }
+        check_target(&binding)?;
         let node = object::text(&binding, &["target", "name"]).to_owned();
         let uid = object::uid(&binding).to_owned();
         let labels = self.topology(&node).await?;
@@ -174,11 +199,10 @@ impl Incoming<'_> {
 /// What a patch made of a Scale, if it is one still.
 fn checked_scale(id: TypeId, mut patched: Object) -> Answer<Object> {
     let shown = Value::Object(patched.clone()).to_string();
-    let kind = object::text(&patched, &["kind"]).to_owned();
-    let checked = match kind == SCALE.kind {
-        true => schema::decode::check(id, &mut patched).map(|_| patched),
-        false => Err(format!("no kind \"{kind}\" is registered for this path")),
-    };
+    let said = |name: &str| object::text(&patched, &[name]);
+    let checked = convertible(said("apiVersion"), said("kind"), SCALE)
+        .and_then(|()| schema::decode::check(id, &mut patched))
+        .map(|_| patched);
     checked.map_err(|why| {
         let mut errors = FieldErrors::default();
         errors.invalid(&Path::new("patch"), shown, why);
@@ -187,7 +211,7 @@ fn checked_scale(id: TypeId, mut patched: Object) -> Answer<Object> {
     })
 }
 
-fn check_target(call: &Call<'_>, binding: &Object) -> Answer<()> {
+fn check_target(binding: &Object) -> Answer<()> {
     let mut errors = FieldErrors::default();
     let kind = object::text(binding, &["target", "kind"]);
     if !kind.is_empty() && kind != "Node" {
@@ -199,7 +223,8 @@ fn check_target(call: &Call<'_>, binding: &Object) -> Answer<()> {
     if errors.is_empty() {
         return Ok(());
     }
-    Err(Box::new(Status::invalid("", "Binding", call.name, &errors)))
+    // Upstream does not turn this into a refusal of its own kind.
+    Err(Box::new(Status::new(500, "", errors.joined())))
 }
 
 fn check_bindable(call: &Call<'_>, pod: &Object, uid: &str) -> Answer<()> {
@@ -211,11 +236,7 @@ fn check_bindable(call: &Call<'_>, pod: &Object, uid: &str) -> Answer<()> {
         ))
     };
     if !uid.is_empty() && uid != object::uid(pod) {
-        let why = format!(
-            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-            object::uid(pod)
-        );
-        return Err(conflict(why));
+        return Err(call.of_another_uid(uid, object::uid(pod)));
     }
     if object::is_deleting(pod) {
         return Err(conflict(format!(

@@ -8,11 +8,11 @@ use axum::body::Body;
 use axum::response::Response;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, WARNING};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use tokio::time::timeout;
 
 use super::answer::{self, Asked, Gzip};
-use super::info::{Info, Query};
+use super::info::{self, Info, Query};
 use super::negotiate::{self, Form, Offer};
 use super::resource::{self, Incoming, Outgoing};
 use super::table::Include;
@@ -42,20 +42,14 @@ pub async fn answer(
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let info = Info::of(&parts.method, parts.uri.path(), &query);
     let stages = Stages { server, peer, parts: &parts, query: &query, info: &info };
-    let mut response = match stages.run(body).await {
-        Ok(outgoing) => with_warnings(outgoing),
-        Err(status) => {
-            server.requests.failed.fetch_add(1, Ordering::Relaxed);
-            if *status == Status::no_such_path() {
-                // Clients make a text of their own from this, which says what they asked for.
-                answer::bytes(404, "text/plain; charset=utf-8", "404 page not found\n")
-            } else {
-                let form = negotiate::form(&parts.headers, &query, Offer::Shapes);
-                answer::failure(form.unwrap_or(Form::PLAIN), &status)
-            }
-        }
+    let mut response = if info::is_well_formed(parts.uri.path()) {
+        stages.respond(body).await
+    } else {
+        // Go's server says it before there is a request.
+        answer::bytes(400, "text/plain; charset=utf-8", "400 Bad Request")
     };
     server.requests.answered.fetch_add(1, Ordering::Relaxed);
+    server.requests.by_resource.count(&info, response.status().as_u16());
     finish(server, &parts.headers, response.headers_mut());
     response
 }
@@ -69,6 +63,20 @@ struct Stages<'a> {
 }
 
 impl Stages<'_> {
+    async fn respond(&self, body: Body) -> Response {
+        let status = match self.run(body).await {
+            Ok(outgoing) => return with_warnings(outgoing),
+            Err(status) => status,
+        };
+        self.server.requests.failed.fetch_add(1, Ordering::Relaxed);
+        if *status == Status::no_such_path() {
+            // Clients make a text of their own from this, which says what they asked for.
+            return answer::bytes(404, "text/plain; charset=utf-8", "404 page not found\n");
+        }
+        let form = negotiate::form(&self.parts.headers, self.query, Offer::Shapes);
+        answer::failure(form.unwrap_or(Form::PLAIN), &status)
+    }
+
     async fn run(&self, body: Body) -> Answer<Outgoing> {
         let user = self.who().await?;
         let user = self.as_whom(user)?;
@@ -135,11 +143,20 @@ impl Stages<'_> {
     }
 
     async fn work(&self, user: &User, body: Body) -> Answer<Outgoing> {
+        if self.info.path.contains("//") {
+            return Err(Box::new(Status::no_such_path()));
+        }
         if !self.info.is_resource {
             return self.document(user).await.map(Outgoing::from);
         }
-        let offer = match reviews::find(&self.info.group, &self.info.version, &self.info.resource) {
+        if self.parts.method == Method::HEAD {
+            return Err(Box::new(resource::not_allowed()));
+        }
+        let info = self.info;
+        let offer = match reviews::find(&info.group, &info.version, &info.resource) {
             Some(_) => Offer::Plain,
+            None if info.subresource == "log" => Offer::Text,
+            None if matches!(info.verb.as_str(), "list" | "watch") => Offer::Many,
             None => Offer::Shapes,
         };
         let incoming = Incoming {
@@ -154,44 +171,41 @@ impl Stages<'_> {
     }
 
     fn asked(&self, offer: Offer) -> Answer<Asked> {
-        let headers = &self.parts.headers;
-        Ok(Asked {
-            form: negotiate::form(headers, self.query, offer)?,
+        Ok(self.asked_with(negotiate::form(&self.parts.headers, self.query, offer)?))
+    }
+
+    fn asked_with(&self, form: Form) -> Asked {
+        Asked {
+            form,
             include: Include::of(self.query.get("includeObject")),
-            gzip: Gzip::of(headers),
+            gzip: Gzip::of(&self.parts.headers),
             now: self.server.registry.now(),
-        })
+        }
     }
 
     /// Whatever is no resource.
     async fn document(&self, _user: &User) -> Answer<Response> {
         let path = self.info.path.as_str();
+        if self.parts.method != Method::GET && (pages::is_read_only(path) || discovery::is_at(path))
+        {
+            return Err(Box::new(resource::not_allowed()));
+        }
         if let Some(page) = pages::page(self.server, path, self.query).await {
             return Ok(page);
-        }
-        if self.info.verb != "get" && self.info.verb != "head" {
-            return Err(Box::new(Status::no_such_path()));
         }
         if let Some(found) = openapi::document(path, self.query, &self.parts.headers) {
             return found;
         }
-        let found = discovery::document(path, &self.parts.headers);
-        let (value, content_type) = found.ok_or_else(|| Box::new(Status::no_such_path()))?;
-        let asked = self.asked(Offer::Plain).unwrap_or(Asked {
-            form: Form::PLAIN,
-            include: Include::None,
-            gzip: Gzip::NotAccepted,
-            now: 0,
-        });
-        let mut response = answer::value(
-            &Asked { form: Form { layout: asked.form.layout, ..Form::PLAIN }, ..asked },
-            200,
-            &value,
-        );
-        if let Ok(content_type) = HeaderValue::from_str(&content_type) {
+        if let Some(value) = discovery::aggregated(path, &self.parts.headers) {
+            let asked = self.asked_with(Form::PLAIN);
+            let mut response = answer::value(&asked, 200, &value);
+            let content_type = HeaderValue::from_static(discovery::AGGREGATED);
             response.headers_mut().insert(http::header::CONTENT_TYPE, content_type);
+            return Ok(response);
         }
-        Ok(response)
+        let found = discovery::document(path);
+        let (value, offer) = found.ok_or_else(|| Box::new(Status::no_such_path()))?;
+        Ok(answer::value(&self.asked(offer)?, 200, &value))
     }
 }
 

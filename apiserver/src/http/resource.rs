@@ -8,7 +8,7 @@ use http::HeaderMap;
 use serde_json::Value;
 
 use super::answer::{self, Asked};
-use super::body::{self, FieldValidation, Kinded, Written};
+use super::body::{self, FieldValidation};
 use super::info::{Info, Query};
 use super::negotiate::{Form, Shape};
 use super::{options, reviews, watch};
@@ -17,7 +17,8 @@ use crate::auth::lookup::Answer;
 use crate::kinds::{self, Kind, Scope, Subresource};
 use crate::object::{self, Object};
 use crate::patch::{JsonPatch, parse_merge_patch, parse_strategic_patch};
-use crate::registry::{Call, Deleted, Part, Patch, Updated};
+use crate::registry::{Call, Deleted, Part, Patch, Updated, revision};
+use crate::schema::conversion::Kinded;
 use crate::server::Server;
 use crate::status::Status;
 use crate::storage::Freshness;
@@ -52,6 +53,12 @@ pub(crate) async fn handle(it: Incoming<'_>, body: Body) -> Answer<Outgoing> {
     }
     let kind = kinds::by_resource(&info.group, &info.version, &info.resource)
         .ok_or_else(|| Box::new(Status::no_such_path()))?;
+    for name in [&info.name, &info.namespace] {
+        if matches!(name.as_str(), "." | "..") {
+            let why = format!("Name parameter invalid: \"{name}\": may not be '{name}'");
+            return Err(Box::new(Status::bad_request(why)));
+        }
+    }
     let in_namespace = !info.namespace.is_empty() && info.resource != "namespaces";
     if in_namespace && kind.scope == Scope::Cluster {
         return Err(Box::new(Status::no_such_path()));
@@ -86,7 +93,7 @@ pub(crate) async fn handle(it: Incoming<'_>, body: Body) -> Answer<Outgoing> {
 }
 
 /// 405 as upstream says it for methods that a path does not have.
-fn not_allowed() -> Status {
+pub(super) fn not_allowed() -> Status {
     let text = "the server does not allow this method on the requested resource";
     let mut status = Status::new(405, "MethodNotAllowed", text);
     status.details = Some(crate::status::Details::default());
@@ -117,6 +124,7 @@ impl Incoming<'_> {
 
     async fn main(&self, call: &Call<'_>, body: Body) -> Answer<Response> {
         match self.info.verb.as_str() {
+            "create" if call.kind.resource == "bindings" => self.bind_named(call, body).await,
             "create" => self.create(call, body).await,
             "get" => self.get(call).await,
             "list" => self.list(call).await,
@@ -153,7 +161,7 @@ impl Incoming<'_> {
         let validation = FieldValidation::of(self.query)?;
         let bytes = body::read(body).await?;
         let decoded = body::decode(self.headers, &bytes, kind)?;
-        for text in validation.judge(decoded.complaints, Written::Whole(kind))? {
+        for text in validation.judge(decoded.complaints, kind)? {
             call.warn(text);
         }
         Ok(decoded.object)
@@ -186,22 +194,13 @@ impl Incoming<'_> {
         let registry = &self.server.registry;
         let freshness = match self.query.get("resourceVersion") {
             "" => Freshness::Latest,
-            text => Freshness::NotOlderThan(text.parse().map_err(|_| {
-                let why = format!("invalid resource version \"{text}\"");
-                Box::new(Status::bad_request(why))
-            })?),
+            text => Freshness::NotOlderThan(revision::of_read(text)?),
         };
         if let Freshness::NotOlderThan(revision) = freshness
             && revision > 0
             && !registry.reaches(revision).await
         {
-            return Err(Box::new(
-                Status::timeout("Timeout: Too large resource version", 1).with_cause(
-                    "ResourceVersionTooLarge",
-                    "Too large resource version",
-                    "",
-                ),
-            ));
+            return Err(registry.too_large(revision).await);
         }
         let stored = registry.stored_at(call, freshness).await?;
         answer::stored(&self.asked, call.kind, &stored)
@@ -215,7 +214,12 @@ impl Incoming<'_> {
 
     async fn watch(&self, call: &Call<'_>) -> Answer<Response> {
         let registry = &self.server.registry;
-        let options = options::watch(call.kind, self.query, registry.random.next_u64())?;
+        let mut options = options::watch(call.kind, self.query, registry.random.next_u64())?;
+        if !call.name.is_empty() {
+            // Who may watch one object by the old path sees no other.
+            let fields = std::mem::take(&mut options.filter.fields);
+            options.filter.fields = fields.and("metadata.name", call.name);
+        }
         let watcher = registry.watch(call, options).await?;
         Ok(watch::response(self.asked, call.kind, watcher))
     }
@@ -233,9 +237,14 @@ impl Incoming<'_> {
         let (patch, complaints) = self.read_patch(body).await?;
         let validation = FieldValidation::of(self.query)?;
         let judge = |more: Vec<String>| {
-            let all = complaints.iter().cloned().chain(more).collect();
-            for text in validation.judge(all, Written::Patch)? {
-                call.warn(text);
+            let all: Vec<String> = complaints.iter().cloned().chain(more).collect();
+            match validation {
+                FieldValidation::Ignore => {}
+                FieldValidation::Warn => all.into_iter().for_each(|text| call.warn(text)),
+                FieldValidation::Strict if all.is_empty() => {}
+                FieldValidation::Strict => {
+                    return Err(format!("strict decoding error: {}", all.join(", ")));
+                }
             }
             Ok(())
         };
@@ -270,9 +279,7 @@ impl Incoming<'_> {
         if bytes.is_empty() {
             return Ok(None);
         }
-        let wanted = Kinded { group: "", version: "v1", kind: "DeleteOptions" };
-        let decoded = body::decode(self.headers, &bytes, wanted)?;
-        Ok(Some(decoded.object))
+        body::decode_options(self.headers, &bytes).map(Some)
     }
 
     async fn delete(&self, call: &Call<'_>, body: Body) -> Answer<Response> {
@@ -326,7 +333,7 @@ const PATCH_TYPES: [&str; 3] = [
 ];
 
 /// An object that does not say its namespace lies where the path says.
-fn place(call: &Call<'_>, object: &mut Object) -> Answer<()> {
+pub(super) fn place(call: &Call<'_>, object: &mut Object) -> Answer<()> {
     let said = object::namespace(object);
     if said.is_empty() {
         if call.kind.is_namespaced() {

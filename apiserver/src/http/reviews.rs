@@ -5,13 +5,14 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::answer::{self, Asked};
-use super::body::{self, FieldValidation, Kinded, Written};
+use super::body::{self, FieldValidation};
 use super::negotiate::{Form, Shape};
 use super::resource::{Incoming, Outgoing};
 use crate::auth::lookup::Answer;
 use crate::auth::review::{Scope, access_question, access_status, user_info};
 use crate::auth::{rbac, review};
 use crate::object::{self, Object};
+use crate::schema::conversion::Kinded;
 use crate::status::Status;
 
 /// A kind of question.
@@ -71,7 +72,7 @@ impl Incoming<'_> {
         let bytes = body::read(body).await?;
         let decoded = body::decode(self.headers, &bytes, kind)?;
         let validation = FieldValidation::of(self.query)?;
-        let warnings = validation.judge(decoded.complaints, Written::Whole(kind))?;
+        let warnings = validation.judge(decoded.complaints, kind)?;
         let mut object = decoded.object;
         let status = self.answer_of(review.kind, &object).await?;
         object.insert("status".to_owned(), status);

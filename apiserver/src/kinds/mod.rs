@@ -346,6 +346,7 @@ const SCALE: Subresource = Subresource {
 };
 
 static ALL: &[Kind] = &[
+    pod::BINDINGS,
     config::CONFIG_MAPS,
     endpoints::ENDPOINTS,
     event::EVENTS,

@@ -9,6 +9,15 @@ use super::{amounts, names, pod_cells, pod_checks, pod_resources, pod_spec, with
 use crate::field::Path;
 use crate::object::{self, Object};
 
+/// The old path by which a scheduler says on which node a pod runs. Nothing is kept there.
+pub(super) const BINDINGS: Kind = Kind {
+    kind: "Binding",
+    resource: "bindings",
+    singular: "binding",
+    verbs: &[Verb::Create],
+    ..PLAIN
+};
+
 pub(super) const PODS: Kind = Kind {
     kind: "Pod",
     resource: "pods",

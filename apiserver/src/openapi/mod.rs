@@ -13,14 +13,16 @@
 //! learn from them what the server checks. They are made when somebody asks first, and then kept
 //! in their packed form.
 //!
-//! Only JSON is offered. `/openapi/v2` is not served; clients that know the third version ask for
-//! the second only when there is no third.
+//! Of the third version only JSON is offered. Of the second ([`second`]) there is a document that
+//! describes nothing: kubectl asks for it about lists of objects and about kinds that it does not
+//! find in the third, and goes on when it does not find them here either.
 
 mod documents;
 mod facts;
 mod parameters;
 mod paths;
 mod schemas;
+mod second;
 #[cfg(test)]
 mod tests;
 
@@ -49,6 +51,9 @@ const KEPT: &str = "public, immutable, max-age=31536000";
 
 /// The document of a path, if it is one of these.
 pub(crate) fn document(path: &str, query: &Query, headers: &HeaderMap) -> Option<Answer<Response>> {
+    if path == second::PATH {
+        return Some(second::answer(headers));
+    }
     static DOCUMENTS: OnceLock<Documents> = OnceLock::new();
     let below = path.strip_prefix(ROOT)?;
     if !below.is_empty() && !below.starts_with('/') {

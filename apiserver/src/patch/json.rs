@@ -92,7 +92,7 @@ impl JsonPatch {
         if operations.len() > MAX_OPERATIONS {
             let count = operations.len();
             let text = format!(
-                "Request entity is too large: The allowed maximum operations in a JSON patch is \
+                "Request entity too large: The allowed maximum operations in a JSON patch is \
                  {MAX_OPERATIONS}, got {count}"
             );
             return Err(Box::new(Status::new(413, "RequestEntityTooLarge", text)));

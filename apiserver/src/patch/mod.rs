@@ -54,7 +54,9 @@ pub fn parse_strategic_patch(body: &[u8]) -> Result<Parsed<Object>, Box<Status>>
 }
 
 fn parse(body: &[u8], context: &str) -> Result<Parsed<Value>, Box<Status>> {
-    schema::json::parse(body).map_err(|text| bad(&format!("{context}{text}")))
+    let (value, complaints) =
+        schema::json::parse(body).map_err(|text| bad(&format!("{context}{text}")))?;
+    Ok((value, complaints.iter().map(ToString::to_string).collect()))
 }
 
 fn no_map(value: &Value) -> String {

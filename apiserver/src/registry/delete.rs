@@ -7,7 +7,7 @@ use super::{ATTEMPTS, Call, DryRun, Registry, failure, metadata, object_of};
 use crate::admission::Operation;
 use crate::auth::lookup::Answer;
 use crate::object::{self, Object};
-use crate::status::Status;
+use crate::status::{Resource, Status};
 use crate::storage::{Guarded, Stored, Written};
 
 /// What happens to what the object owns.
@@ -140,7 +140,9 @@ impl Registry {
 
 /// Whether the object is the one that is meant.
 fn check_meant(call: &Call<'_>, options: &DeleteOptions, old: &Object) -> Answer<()> {
-    let conflict = |why: String| Box::new(Status::conflict(call.kind.named(), call.name, &why));
+    // Upstream names the kind here, where all others name the resource.
+    let named = Resource { group: call.kind.group, name: call.kind.kind };
+    let conflict = |why: String| Box::new(Status::conflict(named, call.name, &why));
     let uid = object::uid(old);
     if let Some(wanted) = options.uid.as_deref().filter(|wanted| *wanted != uid) {
         return Err(conflict(format!(

@@ -10,7 +10,7 @@ use base64::{DecodeError, Engine as _};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Call, Registry, failure, object_of, stored};
+use super::{Call, Registry, failure, object_of, revision, stored};
 use crate::auth::lookup::Answer;
 use crate::kinds::Kind;
 use crate::object::{self, Object};
@@ -116,7 +116,7 @@ pub(crate) struct Rest {
 struct Token {
     /// `None`: the newest.
     revision: Option<u64>,
-    /// The first key, without the list's own prefix.
+    /// The first key behind the list's own prefix, without the slash that upstream puts before it.
     start: String,
 }
 
@@ -155,7 +155,7 @@ impl Registry {
             let (from, to) = (start.clone(), end.clone());
             let query = ListQuery { start: from, end: to, limit, freshness, counting };
             let listed = self.read(query).await;
-            let listed = listed.map_err(|error| expired(error, token.as_ref()))?;
+            let listed = listed.map_err(|error| expired(error, token.as_ref(), freshness))?;
             page.revision = page.revision.max(listed.revision);
             freshness = Freshness::Exactly(page.revision);
             let behind = listed.count.saturating_sub(listed.items.len() as u64);
@@ -212,12 +212,8 @@ impl Registry {
 
     /// Reads; if the revision is yet to come, it is waited for, but not for long.
     async fn read(&self, query: ListQuery) -> Result<crate::storage::Listed, StorageError> {
-        let wanted = match query.freshness {
-            Freshness::NotOlderThan(revision) | Freshness::Exactly(revision) => revision,
-            Freshness::Latest => 0,
-        };
         match self.storage.list(query.clone()).await {
-            Err(StorageError::Future(_)) if self.reaches(wanted).await => {
+            Err(StorageError::Future(_)) if self.reaches(asked(query.freshness)).await => {
                 self.storage.list(query).await
             }
             listed => listed,
@@ -244,17 +240,16 @@ fn single_key(call: &Call<'_>, filter: &Filter) -> Option<Bytes> {
 /// How fresh the list must be.
 fn freshness(options: &ListOptions, token: Option<&Token>) -> Answer<Freshness> {
     if let Some(token) = token {
+        if !matches!(options.resource_version.as_str(), "" | "0") {
+            let why = "specifying resource version is not allowed when using continue";
+            return Err(Box::new(Status::bad_request(why)));
+        }
         return Ok(token.revision.map_or(Freshness::Latest, Freshness::Exactly));
     }
     if options.resource_version.is_empty() {
         return Ok(Freshness::Latest);
     }
-    let revision: u64 = options.resource_version.parse().map_err(|_| {
-        Box::new(Status::bad_request(format!(
-            "invalid resource version \"{}\"",
-            options.resource_version
-        )))
-    })?;
+    let revision = revision::of_list(&options.resource_version)?;
     Ok(match (options.version_match.as_str(), revision) {
         ("Exact", revision) => Freshness::Exactly(revision),
         ("NotOlderThan", revision) | ("", revision @ 0) => Freshness::NotOlderThan(revision),
@@ -292,7 +287,7 @@ fn check(options: &ListOptions) -> Answer<()> {
 }
 
 /// The answer when a page's state is gone: a token that goes on with the newest one.
-fn expired(error: StorageError, token: Option<&Token>) -> Box<Status> {
+fn expired(error: StorageError, token: Option<&Token>, freshness: Freshness) -> Box<Status> {
     match (error, token) {
         (StorageError::Compacted(_), Some(token)) => {
             let why = "The provided continue parameter is too old to display a consistent list \
@@ -308,14 +303,22 @@ fn expired(error: StorageError, token: Option<&Token>) -> Box<Status> {
         (StorageError::Compacted(_), None) => {
             Box::new(Status::expired("The resourceVersion for the provided list is too old."))
         }
-        (StorageError::Future(current), _) => too_large(current),
+        (StorageError::Future(current), _) => too_large(asked(freshness), current),
         (error, _) => failure(error),
     }
 }
 
+/// The revision that is asked for.
+fn asked(freshness: Freshness) -> u64 {
+    match freshness {
+        Freshness::NotOlderThan(revision) | Freshness::Exactly(revision) => revision,
+        Freshness::Latest => 0,
+    }
+}
+
 /// The answer when a revision is yet to come.
-pub(super) fn too_large(current: u64) -> Box<Status> {
-    let why = format!("Too large resource version, current: {current}");
+pub(crate) fn too_large(asked: u64, current: u64) -> Box<Status> {
+    let why = format!("Too large resource version: {asked}, current: {current}");
     let status = Status::timeout(format!("Timeout: {why}"), 1);
     Box::new(status.with_cause("ResourceVersionTooLarge", "Too large resource version", ""))
 }
@@ -324,7 +327,8 @@ impl Token {
     fn write(&self) -> String {
         let revision = self.revision.and_then(|revision| i64::try_from(revision).ok());
         let token = json!({
-            "v": "meta.k8s.io/v1", "rv": revision.unwrap_or(-1), "start": self.start,
+            "v": "meta.k8s.io/v1", "rv": revision.unwrap_or(-1),
+            "start": format!("/{}", self.start),
         });
         URL_SAFE_NO_PAD.encode(token.to_string())
     }
@@ -360,11 +364,13 @@ impl Token {
         if start.is_empty() {
             return Err(bad("encoded start key empty (version meta.k8s.io/v1)"));
         }
-        let clean = !start.split('/').any(|part| matches!(part, "" | "." | ".."));
+        // Upstream takes both, and has written both.
+        let within = start.strip_prefix('/').unwrap_or(start);
+        let clean = !within.split('/').any(|part| matches!(part, "" | "." | ".."));
         if !clean {
             return Err(bad(start));
         }
-        Ok(Self { revision, start: start.to_owned() })
+        Ok(Self { revision, start: within.to_owned() })
     }
 }
 
@@ -379,6 +385,8 @@ mod tests {
         assert_eq!((read.revision, read.start.as_str()), (Some(7), "a/b\0"));
         let newest = Token { revision: None, start: "x\0".to_owned() };
         assert_eq!(Token::read(&newest.write()).unwrap().revision, None);
+        let text = URL_SAFE_NO_PAD.decode(token.write()).unwrap();
+        assert_eq!(text, br#"{"v":"meta.k8s.io/v1","rv":7,"start":"/a/b\u0000"}"#);
     }
 
     #[test]

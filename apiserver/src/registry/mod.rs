@@ -21,6 +21,7 @@ mod list;
 mod lookup;
 pub(crate) mod metadata;
 mod patch;
+pub(crate) mod revision;
 mod scale;
 mod service;
 pub(crate) mod splice;
@@ -108,6 +109,17 @@ impl Call<'_> {
         Box::new(Status::not_found(self.kind.named(), self.name))
     }
 
+    /// 409: the object is not the one that is meant, but another of its name.
+    pub(crate) fn of_another_uid(&self, asked: &str, real: &str) -> Box<Status> {
+        let key = String::from_utf8_lossy(&self.key()).into_owned();
+        let why = format!(
+            "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, \
+             AdditionalErrorMsg: Precondition failed: UID in precondition: {asked}, UID in object \
+             meta: {real}"
+        );
+        Box::new(Status::conflict(self.kind.named(), self.name, &why))
+    }
+
     fn modified(&self) -> Box<Status> {
         Box::new(Status::modified(self.kind.named(), self.name))
     }
@@ -139,6 +151,14 @@ impl Registry {
     pub(crate) async fn get(&self, call: &Call<'_>) -> Answer<Object> {
         let stored = self.stored(call).await?;
         self.object_of(call.kind, &stored)
+    }
+
+    /// The answer when a revision is yet to come.
+    pub(crate) async fn too_large(&self, asked: u64) -> Box<Status> {
+        match self.storage.current_revision().await {
+            Ok(current) => list::too_large(asked, current),
+            Err(error) => failure(error),
+        }
     }
 
     /// The object of some stored bytes, in the version of a kind.

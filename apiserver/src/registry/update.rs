@@ -1,13 +1,13 @@
 //! Update: an object becomes another, made from the newest state and written if that still stands.
 
 use super::create::{bytes_of, invalid_if};
-use super::{ATTEMPTS, Call, DryRun, Registry, failure, metadata, object_of, stored};
+use super::{ATTEMPTS, Call, DryRun, Registry, failure, metadata, object_of, revision, stored};
 use crate::admission::Operation;
 use crate::auth::lookup::Answer;
 use crate::field::{FieldErrors, Path};
 use crate::kinds::{Kind, meta};
 use crate::object::{self, Object};
-use crate::status::Status;
+use crate::status::{Resource, Status};
 use crate::storage::{Freshness, Guarded, Stored, Written};
 
 /// What an update came to.
@@ -162,20 +162,16 @@ fn check_meant(call: &Call<'_>, new: &Object, old: &Object) -> Answer<()> {
         let mut errors = FieldErrors::default();
         let path = Path::new("metadata.resourceVersion");
         errors.invalid(&path, 0, "must be specified for an update");
-        invalid_if(call.kind, old, &errors)?;
+        // Upstream names the resource where all others name the kind.
+        let Resource { group, name } = call.kind.named();
+        return Err(Box::new(Status::invalid(group, name, call.name, &errors)));
     }
-    if !wanted.is_empty() && wanted.parse::<u64>().is_err() {
-        let mut errors = FieldErrors::default();
-        let path = Path::new("metadata.resourceVersion");
-        errors.invalid(&path, wanted, "must be an unsigned integer");
-        invalid_if(call.kind, old, &errors)?;
+    if !wanted.is_empty() {
+        revision::number(wanted).map_err(|why| Box::new(Status::new(500, "", why)))?;
     }
     let (asked, real) = (object::uid(new), object::uid(old));
     if !asked.is_empty() && asked != real {
-        let why = format!(
-            "Precondition failed: UID in precondition: {asked}, UID in object meta: {real}"
-        );
-        return Err(Box::new(Status::conflict(call.kind.named(), call.name, &why)));
+        return Err(call.of_another_uid(asked, real));
     }
     if !wanted.is_empty() && wanted != object::text(old, &["metadata", "resourceVersion"]) {
         return Err(call.modified());

@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::feed::{Batch, Bucket, Event, Feed, Forms, Subscription, Told, Version};
 use super::list::{Filter, ListOptions, Rest, too_large};
-use super::{Call, Registry, failure, stored};
+use super::{Call, Registry, failure, revision, stored};
 use crate::auth::lookup::Answer;
 use crate::kinds::Kind;
 use crate::status::Status;
@@ -222,7 +222,7 @@ impl Watcher {
         let from = self.told;
         if from > 0 && !self.registry.reaches(from).await {
             let now = self.registry.storage.current_revision().await.map_err(failure)?;
-            return Err(too_large(now));
+            return Err(too_large(from, now));
         }
         let source = self.source().await.map_err(|error| too_old(error, from))?;
         self.phase = Phase::Changes(source);
@@ -430,12 +430,7 @@ fn too_old(error: StorageError, from: u64) -> Box<Status> {
 }
 
 fn revision_of(options: &WatchOptions) -> Answer<u64> {
-    match options.resource_version.as_str() {
-        "" => Ok(0),
-        text => text.parse().map_err(|_| {
-            Box::new(Status::bad_request(format!("invalid resource version \"{text}\"")))
-        }),
-    }
+    revision::of_read(&options.resource_version)
 }
 
 /// What is wrong with the options (apimachinery `internalversion/validation`).

@@ -17,7 +17,7 @@ use base64::engine::general_purpose::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::{Number, Value};
 
-use super::json::{MAX_COMPLAINTS, prefix, quote};
+use super::complaint::{self, Complaint, MAX_COMPLAINTS};
 use super::{Form, Shape, Type, TypeId, Types, proto, quantity, settle, time, types};
 use crate::object::Object;
 
@@ -28,7 +28,7 @@ use crate::object::Object;
 ///
 /// Fails with Go's text if a value is of another type than the table says. The object is then
 /// empty.
-pub fn check(id: TypeId, object: &mut Object) -> Result<Vec<String>, String> {
+pub fn check(id: TypeId, object: &mut Object) -> Result<Vec<Complaint>, String> {
     checked(id, object, Reader::Text)
 }
 
@@ -40,10 +40,8 @@ pub fn check(id: TypeId, object: &mut Object) -> Result<Vec<String>, String> {
 ///
 /// Fails with upstream's text if a value is of another type than the table says. The object is then
 /// empty.
-pub fn check_patched(id: TypeId, object: &mut Object) -> Result<Vec<String>, String> {
-    let mut complaints = checked(id, object, Reader::Tree)?;
-    complaints.sort_unstable();
-    Ok(complaints)
+pub fn check_patched(id: TypeId, object: &mut Object) -> Result<Vec<Complaint>, String> {
+    checked(id, object, Reader::Tree).map(complaint::alphabetical)
 }
 
 /// Which of upstream's two ways to an object is followed.
@@ -53,41 +51,18 @@ enum Reader {
     Tree,
 }
 
-fn checked(id: TypeId, object: &mut Object, reader: Reader) -> Result<Vec<String>, String> {
+fn checked(id: TypeId, object: &mut Object, reader: Reader) -> Result<Vec<Complaint>, String> {
     let mut checker = Checker { types: types(), reader, unknown: Vec::new(), values: 0 };
     let checked = checker.object(id, std::mem::take(object)).map_err(Failure::into_text)?;
     *object = checked;
-    let mut complaints: Vec<String> = Vec::new();
-    for path in checker.unknown {
-        let complaint = format!("unknown field {}", quote(&path));
-        if complaints.len() < MAX_COMPLAINTS && !complaints.contains(&complaint) {
-            complaints.push(complaint);
-        }
-    }
-    Ok(complaints)
+    Ok(complaint::distinct(checker.unknown))
 }
 
-/// All that strict decoding complains about: what [`check`] and the parser found. A field that is
-/// not known is not also a duplicate of itself.
+/// All that strict decoding complains about: what [`check`] and the parser found, in the order of
+/// the text. A field that is not known is not also a duplicate of itself.
 #[must_use]
-pub fn complaints(duplicates: Vec<String>, unknown: Vec<String>) -> Vec<String> {
-    let inside = |duplicate: &str, unknown: &str| {
-        let path = |text: &str| {
-            text.split_once(" field ").map(|(_, path)| path.trim_matches('"').to_owned())
-        };
-        let (Some(duplicate), Some(unknown)) = (path(duplicate), path(unknown)) else {
-            return false;
-        };
-        let rest = duplicate.strip_prefix(&unknown);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-    };
-    let mut all: Vec<String> = duplicates
-        .into_iter()
-        .filter(|text| !unknown.iter().any(|one| inside(text, one)))
-        .collect();
-    all.extend(unknown);
-    all.truncate(MAX_COMPLAINTS);
-    all
+pub fn complaints(duplicates: Vec<Complaint>, unknown: Vec<Complaint>) -> Vec<String> {
+    complaint::merged(duplicates, unknown).iter().map(ToString::to_string).collect()
 }
 
 enum Failure {
@@ -137,9 +112,8 @@ type Checked = Result<Value, Failure>;
 struct Checker {
     types: &'static Types,
     reader: Reader,
-    /// Paths of members that no type knows. As with duplicates, whoever checked an inner value
-    /// puts its own step before the paths that came out of it.
-    unknown: Vec<String>,
+    /// Members that no type knows; no more than are told of.
+    unknown: Vec<Complaint>,
     /// How many values the canonical form has so far.
     values: usize,
 }
@@ -150,9 +124,11 @@ impl Checker {
         // An object that is canonical but for its inner values stays as it is: in the order of the
         // struct, with all that is filled in and without what is left out.
         let (mut canonical, mut filled, mut next) = (true, 0, 0);
-        for (name, value) in &mut members {
+        for (place, (name, value)) in members.iter_mut().enumerate() {
             let Some(at) = of.position_near(name, next) else {
-                self.unknown.push(name.clone());
+                if self.unknown.len() < MAX_COMPLAINTS {
+                    self.unknown.push(Complaint::unknown(name, place));
+                }
                 canonical = false;
                 continue;
             };
@@ -165,7 +141,7 @@ impl Checker {
                 let before = self.unknown.len();
                 let checked = self.value(&field.shape, value.take());
                 *value = checked.map_err(|failure| self.stood(failure, id, at))?;
-                self.step(before, || name.clone());
+                self.unknown[before..].iter_mut().for_each(|one| one.within_member(name, place));
             }
             canonical &= settle::is_settled(field, value);
         }
@@ -208,15 +184,6 @@ impl Checker {
             path.extend(embedded(self.types, id, member.owner).into_iter().map(str::to_owned));
         }
         failure
-    }
-
-    fn step(&mut self, before: usize, name: impl FnOnce() -> String) {
-        if self.unknown.len() > before {
-            let name = name();
-            for path in &mut self.unknown[before..] {
-                prefix(path, &name);
-            }
-        }
     }
 
     /// A value in its canonical form; an inner `null` becomes the zero of its type.
@@ -366,17 +333,17 @@ impl Checker {
         for (at, value) in items.iter_mut().enumerate() {
             let before = self.unknown.len();
             *value = self.item(item, value.take())?;
-            self.step(before, || format!("[{at}]"));
+            self.unknown[before..].iter_mut().for_each(|one| one.within_item(at));
         }
         Ok(Value::Array(items))
     }
 
     fn map(&mut self, of: &Shape, mut members: Object) -> Checked {
         self.values += members.len();
-        for (name, value) in &mut members {
+        for (place, (name, value)) in members.iter_mut().enumerate() {
             let before = self.unknown.len();
             *value = self.item(of, value.take())?;
-            self.step(before, || name.clone());
+            self.unknown[before..].iter_mut().for_each(|one| one.within_member(name, place));
         }
         if !members.keys().is_sorted() {
             members.sort_keys();

@@ -6,20 +6,14 @@
 
 use serde_json::{Number, Value};
 
+use super::complaint::{Complaint, MAX_COMPLAINTS, distinct};
 use crate::object::Object;
 
 /// The deepest nesting that is taken: below what `serde_json` reads back from the store.
 pub const MAX_DEPTH: usize = 120;
 
-/// The most complaints about one body; upstream has the same bound.
-pub const MAX_COMPLAINTS: usize = 100;
-
-/// The longest path that a complaint names, in bytes. Beyond it the outermost steps are left out:
-/// with a hundred complaints below one name of a megabyte, paths would weigh more than the body.
-const MAX_PATH: usize = 10_000;
-
 /// A tree and the complaints about duplicates in the text: `duplicate field "spec.replicas"`.
-pub type Parsed = (Value, Vec<String>);
+pub type Parsed = (Value, Vec<Complaint>);
 
 /// Parses a text that is one JSON value.
 ///
@@ -38,14 +32,7 @@ pub(super) fn parse_below(text: &[u8], depth: usize) -> Result<Parsed, String> {
     if parser.at < text.len() {
         return Err(parser.invalid("after top-level value"));
     }
-    let mut complaints: Vec<String> = Vec::new();
-    for path in parser.duplicates {
-        let complaint = format!("duplicate field {}", quote(&path));
-        if !complaints.contains(&complaint) {
-            complaints.push(complaint);
-        }
-    }
-    Ok((value, complaints))
+    Ok((value, distinct(parser.duplicates)))
 }
 
 /// How many levels of lists and objects a value has.
@@ -96,27 +83,14 @@ pub fn quote(text: &str) -> String {
     quoted
 }
 
-/// Puts a step before the path of something deeper, if it is not too long already.
-pub(super) fn prefix(path: &mut String, step: &str) {
-    if path.len() + step.len() > MAX_PATH {
-        return;
-    }
-    if !path.starts_with('[') {
-        path.insert(0, '.');
-    }
-    path.insert_str(0, step);
-}
-
 const CUT_OFF: &str = "unexpected end of JSON input";
 
 struct Parser<'a> {
     text: &'a [u8],
     at: usize,
     depth: usize,
-    /// Paths of members that stand twice, at most [`MAX_COMPLAINTS`]. Whoever reads an inner value
-    /// puts its own step before the paths that came out of it, so that a clean text pays nothing
-    /// for them.
-    duplicates: Vec<String>,
+    /// Members that stand twice; no more than are told of.
+    duplicates: Vec<Complaint>,
 }
 
 impl Parser<'_> {
@@ -171,7 +145,7 @@ impl Parser<'_> {
 
     fn object(&mut self) -> Result<Value, String> {
         let mut members = Object::new();
-        let known = self.duplicates.len();
+        let own = self.duplicates.len();
         self.spaces();
         if self.peek() == Some(b'}') {
             self.at += 1;
@@ -188,17 +162,18 @@ impl Parser<'_> {
                 return Err(self.invalid("after object key"));
             }
             self.at += 1;
+            let at = members.len();
             // A member that stands a thousand times is one complaint.
             if self.duplicates.len() < MAX_COMPLAINTS
                 && members.contains_key(&name)
-                && !self.duplicates[known..].contains(&name)
+                && !self.duplicates[own..].iter().any(|one| one.is_duplicate_of(&name))
             {
-                self.duplicates.push(name.clone());
+                self.duplicates.push(Complaint::duplicate(&name, at));
             }
             let before = self.duplicates.len();
             let value = self.value()?;
-            for path in &mut self.duplicates[before..] {
-                prefix(path, &name);
+            for complaint in &mut self.duplicates[before..] {
+                complaint.within_member(&name, at);
             }
             put(&mut members, name, value);
             self.spaces();
@@ -223,8 +198,8 @@ impl Parser<'_> {
         loop {
             let before = self.duplicates.len();
             let value = self.value()?;
-            for path in &mut self.duplicates[before..] {
-                prefix(path, &format!("[{}]", items.len()));
+            for complaint in &mut self.duplicates[before..] {
+                complaint.within_item(items.len());
             }
             items.push(value);
             self.spaces();
@@ -407,6 +382,7 @@ mod tests {
         let text =
             br#"{"a":1,"b":[{"c":1,"c":2}],"a":-2.5,"m":{"x":1},"m":{"y":"\u00e4\n\ud83d\ude00"}}"#;
         let (value, complaints) = parse(text).unwrap();
+        let complaints: Vec<String> = complaints.iter().map(ToString::to_string).collect();
         assert_eq!(
             value.to_string(),
             "{\"a\":-2.5,\"b\":[{\"c\":2}],\"m\":{\"x\":1,\"y\":\"ä\\n😀\"}}"
@@ -414,6 +390,15 @@ mod tests {
         let expected =
             [r#"duplicate field "b[0].c""#, r#"duplicate field "a""#, r#"duplicate field "m""#];
         assert_eq!(complaints, expected);
+    }
+
+    #[test]
+    fn a_name_of_a_megabyte_above_many_duplicates_takes_no_memory() {
+        let many = "\"a\":1,".repeat(100_000);
+        let text = format!("{{\"{}\":{{{many}\"b\":1,\"b\":2}}}}", "n".repeat(1 << 20));
+        let (_, complaints) = parse(text.as_bytes()).unwrap();
+        assert_eq!(complaints.len(), 2);
+        assert!(complaints.iter().all(|one| one.to_string().len() < 1000));
     }
 
     #[test]

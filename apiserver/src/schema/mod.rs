@@ -14,6 +14,8 @@
 //! Invariant: a tree that `decode` or `proto` gave is what Go's JSON encoder would write for the
 //! same object: members in the order of the struct, maps sorted, zeroes left out or filled in.
 
+pub mod complaint;
+pub(crate) mod conversion;
 pub mod decode;
 pub mod json;
 pub mod proto;

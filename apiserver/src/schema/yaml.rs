@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 use serde_json::Value;
 
+use super::complaint::Complaint;
 use super::json::{self, MAX_DEPTH, Parsed, quote};
 use super::proto::MAX_VALUES;
 use crate::object::Object;
@@ -47,7 +48,8 @@ pub fn parse(text: &[u8]) -> Result<Parsed, String> {
     let complaints = if reader.duplicates.is_empty() {
         Vec::new()
     } else {
-        vec![format!("yaml: unmarshal errors:\n  {}", reader.duplicates.join("\n  "))]
+        let text = format!("yaml: unmarshal errors:\n  {}", reader.duplicates.join("\n  "));
+        vec![Complaint::text(text)]
     };
     Ok((value, complaints))
 }
@@ -466,10 +468,14 @@ fn is_float(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn texts(complaints: &[Complaint]) -> String {
+        complaints.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    }
+
     fn read(text: &str) -> String {
         match parse(text.as_bytes()) {
             Ok((value, complaints)) if complaints.is_empty() => value.to_string(),
-            Ok((value, complaints)) => format!("{value} {}", complaints.join("; ")),
+            Ok((value, complaints)) => format!("{value} {}", texts(&complaints)),
             Err(error) => error,
         }
     }

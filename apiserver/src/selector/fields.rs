@@ -51,7 +51,15 @@ impl Selector {
         Ok(Self(terms))
     }
 
-    /// The terms, sorted.
+    /// The same, for objects only whose field has a value.
+    #[must_use]
+    pub fn and(mut self, field: &str, value: &str) -> Self {
+        let (field, value) = (field.to_owned(), value.to_owned());
+        self.0.push(Term { field, value, differs: false });
+        self
+    }
+
+    /// The terms; sorted, if they were parsed.
     #[must_use]
     pub fn terms(&self) -> &[Term] {
         &self.0

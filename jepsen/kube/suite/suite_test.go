@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"reflect"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"testing"
@@ -43,6 +44,7 @@ var (
 	meta    metadata.Interface
 	web     *http.Client
 	skipped = map[string]bool{}
+	missing map[string]string // cases that kstore is known to fail, and why
 	results *os.File
 	run     = fmt.Sprintf("%x", time.Now().UnixNano()&0xffffffff) // makes the names of one run its own
 	count   int                                                   // cases begun so far
@@ -53,6 +55,11 @@ func TestMain(m *testing.M) { os.Exit(withServer(m)) }
 
 func withServer(m *testing.M) int {
 	if err := connect(); err != nil {
+		fmt.Fprintln(os.Stderr, "suite:", err)
+		return 2
+	}
+	var err error
+	if missing, err = known(); err != nil {
 		fmt.Fprintln(os.Stderr, "suite:", err)
 		return 2
 	}
@@ -125,7 +132,7 @@ func awaitNode() error {
 
 // Case is one named case: a test and a namespace of its own.
 type Case struct {
-	*testing.T
+	testing.TB
 	ctx context.Context
 	ns  string
 }
@@ -150,17 +157,75 @@ func (g group) check(name string, body func(c *Case)) {
 	g.t.Run(name, func(t *testing.T) {
 		count++
 		ctx, cancel := context.WithTimeout(context.Background(), caseTimeout)
-		c := &Case{T: t, ctx: ctx, ns: fmt.Sprintf("suite-%s-%03d", run, count)}
+		c := &Case{TB: t, ctx: ctx, ns: fmt.Sprintf("suite-%s-%03d", run, count)}
+		what := g.name + ": " + name
+		reason, isMissing := missing[what]
 		t.Cleanup(func() {
 			cancel()
 			c.sweep()
-			record(g.name+": "+name, t)
+			record(what, t, isMissing)
 		})
-		defer c.survive()
-		_, err := plain.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: named(c.ns)}, metav1.CreateOptions{})
-		c.ok(err)
-		body(c)
+		work := func() {
+			defer c.survive()
+			_, err := plain.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: named(c.ns)}, metav1.CreateOptions{})
+			c.ok(err)
+			body(c)
+		}
+		if !isMissing {
+			work()
+			return
+		}
+		wish := &wish{TB: t}
+		c.TB = wish
+		wish.runs(work)
+		if wish.why == "" {
+			t.Error("it works by now: a line less in kstore.missing")
+			return
+		}
+		t.Logf("still missing (%s): %s", reason, wish.why)
 	})
+}
+
+// wish is the test of a case that is known to fail: its failure is noted and no more.
+type wish struct {
+	testing.TB
+	why string
+}
+
+// runs runs a case whose failure ends it and not the test.
+func (w *wish) runs(work func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		work()
+	}()
+	<-done
+}
+
+func (w *wish) Errorf(format string, args ...any) { w.why = fmt.Sprintf(format, args...) }
+
+func (w *wish) Fatalf(format string, args ...any) {
+	w.Errorf(format, args...)
+	runtime.Goexit()
+}
+
+func (w *wish) Fatal(args ...any) { w.Fatalf("%s", fmt.Sprint(args...)) }
+
+// known reads what kstore is known not to do yet: lines "group: case  # reason".
+func known() (map[string]string, error) {
+	lines, err := os.ReadFile("kstore.missing")
+	if err != nil || !kstore {
+		return nil, err
+	}
+	all := map[string]string{}
+	for line := range strings.Lines(string(lines)) {
+		what, reason, is := strings.Cut(strings.TrimSpace(line), "  # ")
+		if !is {
+			return nil, fmt.Errorf("kstore.missing: %q has no reason", line)
+		}
+		all[what] = reason
+	}
+	return all, nil
 }
 
 // survive makes a panic the failure of one case, so that the others still run.
@@ -177,10 +242,12 @@ func (c *Case) sweep() {
 	_ = plain.CoreV1().Namespaces().Delete(ctx, c.ns, metav1.DeleteOptions{})
 }
 
-func record(name string, t *testing.T) {
+func record(name string, t *testing.T, isMissing bool) {
 	verdict := "pass"
 	if t.Failed() {
 		verdict = "fail"
+	} else if isMissing {
+		verdict = "missing"
 	} else if t.Skipped() {
 		verdict = "skip"
 	}

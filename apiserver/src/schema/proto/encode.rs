@@ -25,19 +25,19 @@ pub fn encode(id: TypeId, object: &Object) -> Result<Vec<u8>> {
 
 /// Bytes, the last first.
 #[derive(Debug)]
-pub(super) struct Backward(Vec<u8>);
+pub(crate) struct Backward(Vec<u8>);
 
 impl Backward {
-    pub(super) fn with_capacity(bytes: usize) -> Self {
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
         Self(Vec::with_capacity(bytes))
     }
 
-    pub(super) fn finish(mut self) -> Vec<u8> {
+    pub(crate) fn finish(mut self) -> Vec<u8> {
         self.0.reverse();
         self.0
     }
 
-    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.0.extend(bytes.iter().rev());
     }
 
@@ -60,7 +60,7 @@ impl Backward {
     }
 
     /// A field of bytes.
-    pub(super) fn field(&mut self, number: u16, bytes: &[u8]) {
+    pub(crate) fn field(&mut self, number: u16, bytes: &[u8]) {
         self.bytes(bytes);
         self.varint(bytes.len() as u64);
         self.tag(number, 2);
@@ -77,7 +77,7 @@ impl Backward {
     }
 
     /// A field that is a message; `write` writes its fields from the last to the first.
-    pub(super) fn message(&mut self, number: u16, write: impl FnOnce(&mut Self)) {
+    pub(crate) fn message(&mut self, number: u16, write: impl FnOnce(&mut Self)) {
         let before = self.0.len();
         write(self);
         self.close(number, before);

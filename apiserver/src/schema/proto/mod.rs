@@ -14,7 +14,7 @@
 //! small the bytes are (an empty message stands for an object with all its required members).
 
 mod decode;
-mod encode;
+pub(crate) mod encode;
 
 use serde_json::Value;
 
