@@ -26,7 +26,7 @@ fails "scale on a condition that is not met" 'error: Expected replicas to be 7, 
 prints "scale on a condition" 'deployment.apps/web scaled' -- scale deployment web --current-replicas=4 --replicas=2
 becomes "is scaled down" 'web 2/2 2 2 AGE' -- get deployment web --no-headers
 if kstore; then
-  rejects "autoscale has its clear refusal" 'horizontalpodautoscalers|HorizontalPodAutoscaler' -- autoscale deployment web --min=1 --max=3
+  rejects "autoscale has its clear refusal" 'horizontalpodautoscalers|HorizontalPodAutoscaler|failed to create autoscaling/v2 HPA' -- autoscale deployment web --min=1 --max=3
 else
   skip "autoscale has its clear refusal" "upstream has it"
 fi
