@@ -27,6 +27,9 @@ trap finish EXIT
 
 KUBECONFIG="$("$here/server.sh" start "$dir" "$kstore")"
 export KUBECONFIG RESULTS="$results" SERVER=kstore
+# How the store is made to forget: up to where it is now, by etcd's own API.
+etcd="$(realpath -- "$(command -v -- "$kstore")") --endpoints $(grep -A 1 -e --listen-client-urls "$dir/command" | tail -n 1)"
+export COMPACT="$etcd compaction \$($etcd endpoint status -w json | jq '.[0].Status.header.revision')"
 : >"$results"
 
 begun=$SECONDS

@@ -3,6 +3,7 @@
 package suite
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -246,6 +247,29 @@ func TestRules(t *testing.T) {
 		binding.RoleRef.Name = "other"
 		_, err = typed.RbacV1().RoleBindings(c.ns).Update(c.ctx, binding, metav1.UpdateOptions{})
 		c.refused(err, metav1.StatusReasonInvalid, 422, "")
+	})
+	g.check("roles collect those of others", func(c *Case) {
+		label := map[string]string{"suite/" + c.ns: "yes"}
+		rule := rbacv1.PolicyRule{APIGroups: []string{"suite.example"}, Resources: []string{c.ns}, Verbs: []string{"get"}}
+		roles := typed.RbacV1().ClusterRoles()
+		for _, role := range []*rbacv1.ClusterRole{
+			{ObjectMeta: named(c.ns + "-collects"), AggregationRule: &rbacv1.AggregationRule{ClusterRoleSelectors: []metav1.LabelSelector{{MatchLabels: label}}}},
+			{ObjectMeta: metav1.ObjectMeta{Name: c.ns + "-gives", Labels: label}, Rules: []rbacv1.PolicyRule{rule}},
+		} {
+			_, err := roles.Create(c.ctx, role, metav1.CreateOptions{})
+			c.ok(err)
+			defer func() { _ = roles.Delete(c.ctx, role.Name, metav1.DeleteOptions{}) }()
+		}
+		has := func(want ...rbacv1.PolicyRule) func() bool {
+			return func() bool {
+				role, err := roles.Get(c.ctx, c.ns+"-collects", metav1.GetOptions{})
+				c.ok(err)
+				return reflect.DeepEqual(role.Rules, want)
+			}
+		}
+		c.until("the rule is there", has(rule))
+		c.ok(roles.Delete(c.ctx, c.ns+"-gives", metav1.DeleteOptions{}))
+		c.until("the rule is gone", has())
 	})
 	g.check("a path", func(c *Case) {
 		got := c.client(as("jane")).Discovery().RESTClient().Get().AbsPath("/metrics").Do(c.ctx)

@@ -144,6 +144,14 @@ func TestBinding(t *testing.T) {
 	g.check("of a pod that is not there", func(c *Case) {
 		c.refused(bind(c, "none", "node"), metav1.StatusReasonNotFound, 404, `pods "none" not found`)
 	})
+	g.check("by the old path", func(c *Case) {
+		c.idle("p")
+		got := c.ask("POST", "/api/v1/namespaces/"+c.ns+"/bindings", `{"metadata":{"name":"p"},"target":{"kind":"Node","name":"node-of-nobody"}}`)
+		c.eq("code", got.code, 201)
+		pod, err := typed.CoreV1().Pods(c.ns).Get(c.ctx, "p", metav1.GetOptions{})
+		c.ok(err)
+		c.eq("node", pod.Spec.NodeName, "node-of-nobody")
+	})
 	g.check("to no node", func(c *Case) {
 		c.idle("p")
 		c.refused(bind(c, "p", ""), metav1.StatusReasonUnknown, 500, "target.name: Required value")
