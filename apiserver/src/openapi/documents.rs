@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 use super::facts::Facts;
 use super::paths::{Paths, Version, group_page, page};
 use super::schemas::{Schemas, Special};
+use super::wire;
 use crate::http::{pages, reviews};
 use crate::kinds;
 use crate::object::Object;
@@ -53,6 +54,13 @@ impl Document {
     /// Its bytes, packed with gzip.
     pub(super) fn packed(&self) -> Bytes {
         self.packed.clone()
+    }
+
+    /// The same in protobuf.
+    pub(super) fn in_protobuf(&self) -> Vec<u8> {
+        // What was written here can be read here.
+        let document = serde_json::from_slice(&self.whole()).unwrap_or_default();
+        wire::encode(&document)
     }
 
     /// Its bytes as they are.

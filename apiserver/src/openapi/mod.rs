@@ -13,7 +13,8 @@
 //! learn from them what the server checks. They are made when somebody asks first, and then kept
 //! in their packed form.
 //!
-//! Of the third version only JSON is offered. Of the second ([`second`]) there is a document that
+//! The third version is offered in JSON, which is kept, and in protobuf ([`wire`]), which is made
+//! anew each time: clients of today ask for JSON. Of the second ([`second`]) there is a document that
 //! describes nothing: kubectl asks for it about lists of objects and about kinds that it does not
 //! find in the third, and goes on when it does not find them here either.
 
@@ -25,6 +26,7 @@ mod schemas;
 mod second;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::sync::OnceLock;
 
@@ -67,15 +69,43 @@ pub(crate) fn document(path: &str, query: &Query, headers: &HeaderMap) -> Option
     }
     let path = below.trim_start_matches('/');
     let document = documents.get(path)?;
-    if !takes_json(headers) {
-        return Some(Err(Box::new(Status::not_acceptable(&["application/json"]))));
-    }
-    Some(Ok(answer(path, document, query.get("hash"), headers)))
+    let Some(media) = media(headers) else {
+        return Some(Err(Box::new(Status::not_acceptable(&[JSON, PROTOBUF]))));
+    };
+    Some(Ok(answer(path, document, query.get("hash"), (media, headers))))
 }
 
-fn answer(path: &str, document: &Document, hash: &str, headers: &HeaderMap) -> Response {
+const JSON: &str = "application/json";
+
+/// What a document in protobuf is called.
+const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v3.v1.0+protobuf";
+
+/// How clients ask for it.
+const AS_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf";
+
+/// The first form that the client takes.
+fn media(headers: &HeaderMap) -> Option<&'static str> {
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
+    if accept.trim().is_empty() {
+        return Some(JSON);
+    }
+    wanted(accept).iter().find_map(|one| match one.media_type {
+        JSON | "application/*" | "*/*" => Some(JSON),
+        PROTOBUF | AS_PROTOBUF => Some(PROTOBUF),
+        _ => None,
+    })
+}
+
+fn answer(
+    path: &str,
+    document: &Document,
+    hash: &str,
+    (media, headers): (&'static str, &HeaderMap),
+) -> Response {
     let mut response = Response::new(Body::empty());
-    let tag = format!("\"{}\"", document.hash);
+    // Each form is another thing to keep.
+    let form = if media == JSON { "" } else { "-protobuf" };
+    let tag = format!("\"{}{form}\"", document.hash);
     set(&mut response, ETAG, &tag);
     set(&mut response, VARY, "Accept, Accept-Encoding");
     if !hash.is_empty() && hash != document.hash {
@@ -90,8 +120,9 @@ fn answer(path: &str, document: &Document, hash: &str, headers: &HeaderMap) -> R
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return response;
     }
-    set(&mut response, CONTENT_TYPE, "application/json");
+    set(&mut response, CONTENT_TYPE, media);
     *response.body_mut() = match Gzip::of(headers) {
+        _ if media == PROTOBUF => Body::from(document.in_protobuf()),
         Gzip::Accepted => {
             set(&mut response, CONTENT_ENCODING, "gzip");
             Body::from(document.packed())
@@ -99,14 +130,6 @@ fn answer(path: &str, document: &Document, hash: &str, headers: &HeaderMap) -> R
         Gzip::NotAccepted => Body::from(document.whole()),
     };
     response
-}
-
-fn takes_json(headers: &HeaderMap) -> bool {
-    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
-    accept.trim().is_empty()
-        || wanted(accept)
-            .iter()
-            .any(|one| matches!(one.media_type, "application/json" | "application/*" | "*/*"))
 }
 
 /// Whether the client has the document of this tag already.

@@ -9,7 +9,7 @@ use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use serde_json::json;
 
-use super::{set, takes_json};
+use super::{JSON, media, set};
 use crate::auth::lookup::Answer;
 use crate::http::negotiate::wanted;
 use crate::http::pages;
@@ -29,7 +29,7 @@ pub(super) fn answer(headers: &HeaderMap) -> Answer<Response> {
     let version = format!("v1.{}.0", pages::MINOR);
     let (media_type, body) = if wanted(accept).iter().any(|one| ASKED.contains(&one.media_type)) {
         (ASKED[1], in_protobuf(&version))
-    } else if takes_json(headers) {
+    } else if media(headers) == Some(JSON) {
         let info = json!({"title": TITLE, "version": version});
         let document = json!({"swagger": "2.0", "info": info, "paths": {}});
         ("application/json", document.to_string().into_bytes())

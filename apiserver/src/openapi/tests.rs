@@ -281,13 +281,16 @@ async fn clients_that_can_unpack_get_it_packed() {
 }
 
 #[tokio::test]
-async fn whoever_takes_no_json_is_told_so() {
+async fn whoever_takes_neither_json_nor_protobuf_is_told_so() {
+    let got = get("/openapi/v3/api/v1", &[(ACCEPT, "image/png")]).await.unwrap();
+    assert_eq!(got.status, StatusCode::NOT_ACCEPTABLE);
+    let either = "image/png, application/json;q=0.9";
+    let got = get("/openapi/v3/api/v1", &[(ACCEPT, either)]).await.unwrap();
+    assert_eq!(got.status, StatusCode::OK);
     let protobuf = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf";
     let got = get("/openapi/v3/api/v1", &[(ACCEPT, protobuf)]).await.unwrap();
-    assert_eq!(got.status, StatusCode::NOT_ACCEPTABLE);
-    let either = format!("{protobuf}, application/json;q=0.9");
-    let got = get("/openapi/v3/api/v1", &[(ACCEPT, &either)]).await.unwrap();
     assert_eq!(got.status, StatusCode::OK);
+    assert!(got.body.starts_with(b"\x0a\x053.0.0"));
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	openapiv3 "github.com/google/gnostic-models/openapiv3"
+	"google.golang.org/protobuf/proto"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -391,6 +393,16 @@ func TestSchemas(t *testing.T) {
 	g.check("in protobuf", func(c *Case) {
 		got := c.ask("GET", url(c, "apis/apps/v1"), "", "Accept: application/com.github.proto-openapi.spec.v3@v1.0+protobuf")
 		c.eq("type", got.header.Get("Content-Type"), "application/com.github.proto-openapi.spec.v3.v1.0+protobuf")
+		var document openapiv3.Document
+		c.ok(proto.Unmarshal(got.body, &document))
+		inJSON := c.ask("GET", url(c, "apis/apps/v1"), "").json()
+		c.eq("paths", len(document.GetPaths().GetPath()), len(inJSON["paths"].(map[string]any)))
+		schemas := document.GetComponents().GetSchemas().GetAdditionalProperties()
+		c.eq("schemas", len(schemas), len(at(inJSON, "components", "schemas").(map[string]any)))
+		for _, schema := range schemas {
+			properties, _ := at(inJSON, "components", "schemas", schema.GetName(), "properties").(map[string]any)
+			c.eq("properties of "+schema.GetName(), len(schema.GetValue().GetSchema().GetProperties().GetAdditionalProperties()), len(properties))
+		}
 	})
 	g.check("by client-go", func(c *Case) {
 		client, err := discovery.NewDiscoveryClientForConfig(config)

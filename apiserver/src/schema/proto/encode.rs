@@ -66,12 +66,12 @@ impl Backward {
         self.tag(number, 2);
     }
 
-    fn number(&mut self, number: u16, value: u64) {
+    pub(crate) fn number(&mut self, number: u16, value: u64) {
         self.varint(value);
         self.tag(number, 0);
     }
 
-    fn fixed(&mut self, number: u16, bits: u64) {
+    pub(crate) fn fixed(&mut self, number: u16, bits: u64) {
         self.bytes(&bits.to_le_bytes());
         self.tag(number, 1);
     }
