@@ -185,7 +185,7 @@ echo "ok    $(grep -c -E '^(map|ack)' "$dir/acks") acknowledged changes, none mi
 
 # The kubernetes service names every server that is alive, again.
 deadline=$((SECONDS + 40))
-until [ "$(k "$stays" get endpoints kubernetes -o json | jq '[.subsets[]? | .ports[0].port] | unique | length')" = 3 ]; do
+until [ "$(k "$stays" get endpoints kubernetes -o json 2>/dev/null | jq '[.subsets[]? | .ports[0].port] | unique | length')" = 3 ]; do
   [ $SECONDS -lt $deadline ] || fail "the endpoints of the kubernetes service are $(k "$stays" get endpoints kubernetes -o jsonpath='{.subsets}')"
   sleep 0.5
 done

@@ -9,53 +9,20 @@ mod rest_cases;
 mod support;
 
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use http::{Method, Request};
 use http_body_util::BodyExt as _;
+use kube::Client;
 use kube::client::Body;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
 use serde_json::Value;
-use tokio::time::{sleep, timeout};
 
 use rest_cases::{Api, Door, Reply, for_each_case};
+use support::api::{self, Process, alone, member, words};
 use support::{KSTORE, Scratch, free_address};
-
-/// How long a server may take until it is ready.
-const LIMIT: Duration = Duration::from_secs(60);
-
-/// How often it is looked for meanwhile.
-const LOOK: Duration = Duration::from_millis(20);
-
-/// A process that ends with the test.
-struct Process(Child);
-
-impl Process {
-    fn start(program: &str, words: &[String]) -> Self {
-        let quiet = || Stdio::null();
-        Self(Command::new(program).args(words).stdout(quiet()).stderr(quiet()).spawn().unwrap())
-    }
-
-    /// Ends it as an operator does; it must end well.
-    fn stop(mut self) {
-        let kill = format!("kill -TERM {}", self.0.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
-        assert_eq!(self.0.wait().unwrap().code(), Some(0));
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended, and that is as good.
-        let _ended = self.0.kill();
-        self.0.wait().unwrap();
-    }
-}
 
 /// An API server over HTTPS, and the etcd API of the store below it.
 struct Served {
@@ -64,26 +31,8 @@ struct Served {
 }
 
 impl Served {
-    /// Waits until the server that writes this kubeconfig is ready.
     async fn by(kubeconfig: PathBuf, store: &str) -> Self {
-        let ready = async {
-            loop {
-                if let Ok(file) = Kubeconfig::read_from(&kubeconfig) {
-                    let options = KubeConfigOptions::default();
-                    let config = Config::from_custom_kubeconfig(file, &options).await;
-                    let mut config = config.unwrap();
-                    // Every answer counts, also one that says to come again.
-                    config.default_retry = false;
-                    let client = Client::try_from(config).unwrap();
-                    let page = Request::get("/readyz").body(Vec::new()).unwrap();
-                    if client.request_text(page).await.is_ok() {
-                        return client;
-                    }
-                }
-                sleep(LOOK).await;
-            }
-        };
-        let client = timeout(LIMIT, ready).await.expect("the API server is not ready");
+        let client = api::client(api::ready(&kubeconfig).await);
         Self { client, store: store.to_owned() }
     }
 
@@ -136,26 +85,6 @@ impl Door for Served {
         let lease = got["kvs"][0]["lease"].as_i64().unwrap_or(0);
         Box::pin(async move { lease })
     }
-}
-
-fn words(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
-}
-
-/// A member: its flags with an API server or without.
-fn member(data: &str, client: &str, more: &[&str]) -> Process {
-    let peer = format!("http://{}", free_address());
-    let mut flags = words(&["server", "--data-dir", data]);
-    flags.push(format!("--listen-client-urls=http://{client}"));
-    flags.push(format!("--listen-peer-urls={peer}"));
-    flags.extend(words(more));
-    Process::start(KSTORE, &flags)
-}
-
-/// An API server alone, on a store.
-fn alone(data: &str, store: &str) -> Process {
-    let flags = ["apiserver", "--etcd-servers", store, "--secure-port", "0", "--data-dir", data];
-    Process::start(KSTORE, &words(&flags))
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "what a test needs is there or the test has failed")]
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod api;
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

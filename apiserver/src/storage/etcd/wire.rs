@@ -97,7 +97,8 @@ impl Wire {
             Some(_) => return Err(format!("bad etcd endpoint {address}: not http or https")),
             None => format!("http://{address}"),
         };
-        let bad = |error: &dyn Error| format!("bad etcd endpoint {address}: {}", last(error));
+        let bad =
+            |error: &(dyn Error + 'static)| format!("bad etcd endpoint {address}: {}", last(error));
         let mut endpoint = Endpoint::from_shared(url.clone()).map_err(|error| bad(&error))?;
         if url.starts_with("https") {
             endpoint = endpoint.tls_config(tls(settings)).map_err(|error| bad(&error))?;
@@ -242,9 +243,15 @@ pub(super) fn cause(status: &Status) -> String {
     }
 }
 
-fn last(mut error: &dyn Error) -> String {
+fn last(mut error: &(dyn Error + 'static)) -> String {
     while let Some(cause) = error.source() {
         error = cause;
     }
-    error.to_string()
+    match error.downcast_ref::<std::io::Error>() {
+        // TLS has a page to say about it, which is about something else.
+        Some(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => {
+            "the connection ended".to_owned()
+        }
+        _ => error.to_string(),
+    }
 }
