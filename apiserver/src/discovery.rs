@@ -55,6 +55,19 @@ pub(crate) fn document(path: &str) -> Option<(Value, Offer)> {
     }
 }
 
+/// Whether a group that is served is above the path: who asks for something else there is told so
+/// in the form of the API.
+pub(crate) fn is_above(path: &str) -> bool {
+    let mut parts = path.split('/').skip(1);
+    match (parts.next(), parts.next()) {
+        (Some("api"), Some(_)) => true,
+        (Some("apis"), Some(group)) => {
+            !group.is_empty() && groups().iter().any(|(name, _)| *name == group)
+        }
+        _ => false,
+    }
+}
+
 /// Whether a path has a document.
 pub(crate) fn is_at(path: &str) -> bool {
     document(path).is_some()

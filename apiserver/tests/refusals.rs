@@ -159,6 +159,13 @@ async fn what_is_no_path_or_no_name_or_no_method_is_none() {
     assert_eq!(code("GET", &format!("{MAPS}/%2e%2e")).await, 400);
     assert_eq!(code("GET", "//api/v1/configmaps").await, 404);
     assert_eq!(code("HEAD", MAPS).await, 405);
+    assert_eq!(code("PUT", MAPS).await, 405);
+    assert_eq!(code("PATCH", MAPS).await, 405);
+    let (_, text) = told(&bench, "GET", "/api/v1/nopes", JSON, Value::Null).await;
+    assert_eq!(text, "the server could not find the requested resource");
+    assert_eq!(told(&bench, "GET", "/apis/nope/v1/nopes", JSON, Value::Null).await.1, "");
+    assert_eq!(code("GET", "/healthz//").await, 404);
+    assert_eq!(code("GET", "/api/v1/namespaces//configmaps").await, 200);
     assert_eq!(code("POST", "/version").await, 405);
     assert_eq!(code("DELETE", "/apis/apps/v1").await, 405);
     assert_eq!(code("POST", "/healthz").await, 200);

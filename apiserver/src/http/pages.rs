@@ -17,7 +17,7 @@ const CHECKS: [&str; 3] = ["ping", "store", "policy"];
 
 /// The page of a path, if there is one.
 pub(crate) async fn page(server: &Server, path: &str, query: &Query) -> Option<Response> {
-    let path = path.trim_end_matches('/');
+    let path = path.strip_suffix('/').unwrap_or(path);
     match path {
         "/version" => Some(json_page(&version())),
         "/metrics" => {

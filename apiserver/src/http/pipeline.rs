@@ -69,7 +69,7 @@ impl Stages<'_> {
             Err(status) => status,
         };
         self.server.requests.failed.fetch_add(1, Ordering::Relaxed);
-        if *status == Status::no_such_path() {
+        if *status == Status::no_such_path() && !discovery::is_above(&self.info.path) {
             // Clients make a text of their own from this, which says what they asked for.
             return answer::bytes(404, "text/plain; charset=utf-8", "404 page not found\n");
         }
@@ -143,7 +143,7 @@ impl Stages<'_> {
     }
 
     async fn work(&self, user: &User, body: Body) -> Answer<Outgoing> {
-        if self.info.path.contains("//") {
+        if self.info.path.starts_with("//") {
             return Err(Box::new(Status::no_such_path()));
         }
         if !self.info.is_resource {

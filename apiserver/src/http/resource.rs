@@ -53,12 +53,6 @@ pub(crate) async fn handle(it: Incoming<'_>, body: Body) -> Answer<Outgoing> {
     }
     let kind = kinds::by_resource(&info.group, &info.version, &info.resource)
         .ok_or_else(|| Box::new(Status::no_such_path()))?;
-    for name in [&info.name, &info.namespace] {
-        if matches!(name.as_str(), "." | "..") {
-            let why = format!("Name parameter invalid: \"{name}\": may not be '{name}'");
-            return Err(Box::new(Status::bad_request(why)));
-        }
-    }
     let in_namespace = !info.namespace.is_empty() && info.resource != "namespaces";
     if in_namespace && kind.scope == Scope::Cluster {
         return Err(Box::new(Status::no_such_path()));
@@ -70,11 +64,19 @@ pub(crate) async fn handle(it: Incoming<'_>, body: Body) -> Answer<Outgoing> {
             _ => return Err(Box::new(Status::no_such_path())),
         },
     };
+    for name in [&info.name, &info.namespace] {
+        if matches!(name.as_str(), "." | "..") {
+            let why = format!("Name parameter invalid: \"{name}\": may not be '{name}'");
+            return Err(Box::new(Status::bad_request(why)));
+        }
+    }
     let places_one = matches!(info.verb.as_str(), "create" | "get" | "update" | "patch" | "delete");
     let misplaced = kind.is_namespaced() && info.namespace.is_empty() && places_one;
     let verbs = subresource.map_or(kind.verbs, |sub| sub.verbs);
     let known = verbs.iter().any(|verb| verb.name() == info.verb);
+    let of_none = info.name.is_empty() && matches!(info.verb.as_str(), "update" | "patch");
     if misplaced
+        || of_none
         || !known
         || (info.verb == "create" && !info.name.is_empty() && subresource.is_none())
     {
