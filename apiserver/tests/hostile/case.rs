@@ -5,6 +5,7 @@
 //! own answers do, it is one of several.
 
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use axum::body::Body;
 use base64::Engine as _;
@@ -82,6 +83,11 @@ impl Case {
         self
     }
 
+    #[expect(clippy::print_stdout, reason = "for people who look for what is dear")]
+    fn tell(&self, took: Duration, heaviest: usize) {
+        println!("{:>6} ms {:>9} KiB  {}", took.as_millis(), heaviest >> 10, self.name);
+    }
+
     /// The case as a line of JSON.
     pub(crate) fn to_line(&self) -> Value {
         json!({
@@ -111,8 +117,7 @@ impl Case {
         let took = clock.monotonic() - began;
         let Ok(answered) = answered else { return Some(format!("{}: PANIC", self.name)) };
         if std::env::var("KSTORE_TEST_VERBOSE").is_ok() {
-            let millis = took.as_millis();
-            println!("{millis:>6} ms {:>9} KiB  {}", heaviest >> 10, self.name);
+            self.tell(took, heaviest);
         }
         let mut faults = faults(&answered, &self.expected);
         if heaviest > MEMORY + sent * MEMORY_PER_BYTE {
@@ -179,7 +184,6 @@ pub(crate) async fn run(cases: Vec<Case>) {
         wrong.extend(case.judge(&bench, &admin).await);
     }
     assert!(wrong.is_empty(), "{} of {count} cases:\n{}", wrong.len(), wrong.join("\n"));
-    println!("{count} cases");
 }
 
 /// What the cases are about.

@@ -26,6 +26,7 @@ fn of_map(name: &str, kind: &str, body: &str, expected: &str) -> Case {
     patch(name, &format!("{MAPS}/base?dryRun=All"), kind, body.to_owned(), expected)
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn json_patches() -> Vec<Case> {
     let (bad, unfit) = ("400 BadRequest", "422 Invalid");
     let list = [

@@ -242,6 +242,7 @@ fn doubled() -> Vec<Case> {
 }
 
 /// Much of something, within the bound of a body and beyond it.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn long() -> Vec<Case> {
     let map = |metadata: serde_json::Value| json!({"metadata": metadata}).to_string();
     let numbered = |count: usize| -> serde_json::Map<String, serde_json::Value> {

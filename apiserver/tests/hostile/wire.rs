@@ -101,6 +101,7 @@ fn envelopes() -> Vec<Case> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn messages() -> Vec<Case> {
     let bad = "400 BadRequest";
     let with = |more: Vec<u8>| map(&[fine(), more].concat());
