@@ -1,5 +1,6 @@
 //! The stages of a request, in order, and what every answer has.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -218,12 +219,28 @@ impl Drop for Place<'_> {
     }
 }
 
-/// Warnings are headers, in the form of RFC 7234 that clients expect.
+/// How many characters all warnings may have; beyond that each is cut, and what is too much left out
+/// (upstream's numbers). A field's name can be as long as a body.
+const WARNINGS: usize = 4096;
+const WARNING_CUT: usize = 256;
+
+/// Warnings are headers, in the form of RFC 7234 that clients expect; each is told once.
 fn with_warnings(outgoing: Outgoing) -> Response {
     let mut response = outgoing.response;
-    for text in outgoing.warnings {
+    let mut told = BTreeSet::new();
+    let texts: Vec<String> =
+        outgoing.warnings.into_iter().filter(|text| told.insert(text.clone())).collect();
+    let all: usize = texts.iter().map(|text| text.chars().count()).sum();
+    let most = if all > WARNINGS { WARNING_CUT } else { WARNINGS };
+    let mut written = 0;
+    for text in texts {
+        if written >= WARNINGS {
+            break;
+        }
+        let text: String = text.chars().take(most).collect();
+        written += text.chars().count();
         let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+        if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()) {
             response.headers_mut().append(WARNING, value);
         }
     }
