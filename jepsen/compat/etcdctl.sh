@@ -34,14 +34,14 @@ trap finish EXIT
 
 # --- The words of the checks ----------------------------------------------
 
-# Some commands (lock, elect, watch) heed no timeout of their own.
+# Some commands (lock, elect, watch) heed no timeout of their own, and no SIGTERM when their server is gone.
 limit=30
 
 # ctl ARG...: etcdctl against all members; what it logs besides is put aside.
-ctl() { timeout "$limit" "$etcdctl" --endpoints "$endpoints" --command-timeout 10s "$@" 2>"$tmp/err"; }
+ctl() { timeout -k 5 "$limit" "$etcdctl" --endpoints "$endpoints" --command-timeout 10s "$@" 2>"$tmp/err"; }
 
 # at_one ARG...: the same against one member.
-at_one() { timeout "$limit" "$etcdctl" --endpoints "$one" --command-timeout 10s "$@" 2>"$tmp/err"; }
+at_one() { timeout -k 5 "$limit" "$etcdctl" --endpoints "$one" --command-timeout 10s "$@" 2>"$tmp/err"; }
 
 # json FILTER ARG...: the answer in JSON through a filter, numbers whole.
 json() { local filter="$1"; shift; ctl "$@" -w json | jq -r "$filter"; }
