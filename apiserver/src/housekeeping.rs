@@ -74,11 +74,14 @@ pub async fn run(server: Arc<Server>) {
 async fn prepare(server: &Server) -> Answer<()> {
     let registry = &server.registry;
     let mut missing = Vec::new();
+    // One look for all: what another server writes meanwhile refuses the writes, which are guarded.
+    let mut freshness = Freshness::Latest;
     let all = bootstrap::objects().into_iter().chain(bootstrap::controller_bindings());
     for object in all {
         let Some(kind) = kind_of(&object) else { continue };
         let key = key(kind, object::namespace(&object), object::name(&object));
-        let got = registry.storage.get(key.clone(), Freshness::Latest).await.map_err(failure)?;
+        let got = registry.storage.get(key.clone(), freshness).await.map_err(failure)?;
+        freshness = Freshness::NotOlderThan(got.revision);
         let (expected, object) = match got.stored {
             None => (0, server.dressed(kind, object)),
             Some(stored) => {

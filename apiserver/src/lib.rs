@@ -3,7 +3,7 @@
 //! ```text
 //!   http ─► authentication ─► authorisation ─► admission ─► registry ─► trait Storage
 //!                                                             │  ▲
-//!                              kinds (rows)  schema  patch ───┘  └── watch
+//!                              kinds (rows)  schema  patch ───┘  └── feed
 //! ```
 //!
 //! Objects are JSON trees. What a kind is stands in one row of a table ([`kinds`]); what its fields

@@ -107,6 +107,19 @@ pub fn is_deleting(object: &Object) -> bool {
     at(object, &["metadata", "deletionTimestamp"]).is_some_and(|v| !v.is_null())
 }
 
+/// What JSON calls a value of this kind, as Go's decoder names it.
+#[must_use]
+pub fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,6 +19,7 @@
 //! [`peer`]), and reflection. Error texts are not here but with the services that say them.
 
 pub mod codec;
+pub mod failure;
 
 /// Wraps generated code, whose style is not ours to judge.
 macro_rules! generated {

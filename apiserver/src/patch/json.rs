@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 
-use super::{Parsed, bad, does_not_fit, json_type, parse};
-use crate::object::Object;
+use super::{Parsed, bad, does_not_fit, parse};
+use crate::object::{Object, type_name};
 use crate::schema::json::{MAX_DEPTH, height};
 use crate::status::Status;
 
@@ -49,7 +49,7 @@ impl JsonPatch {
         let items = match value {
             Value::Array(items) => items,
             Value::Null => Vec::new(),
-            other => return Err(wrong(json_type(&other), "value of type []handlers.jsonPatchOp")),
+            other => return Err(wrong(type_name(&other), "value of type []handlers.jsonPatchOp")),
         };
         let mut operations = Vec::with_capacity(items.len());
         for (at, item) in items.into_iter().enumerate() {
@@ -57,7 +57,7 @@ impl JsonPatch {
                 Value::Object(members) => members,
                 Value::Null => Object::new(),
                 other => {
-                    return Err(wrong(json_type(&other), "value of type handlers.jsonPatchOp"));
+                    return Err(wrong(type_name(&other), "value of type handlers.jsonPatchOp"));
                 }
             };
             let mut operation =
@@ -73,7 +73,7 @@ impl JsonPatch {
                         Value::Null => continue,
                         other => {
                             let of = format!("struct field jsonPatchOp.{name} of type string");
-                            return Err(wrong(json_type(&other), &of));
+                            return Err(wrong(type_name(&other), &of));
                         }
                     },
                     _ => {

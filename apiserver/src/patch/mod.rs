@@ -18,7 +18,7 @@ pub use json::JsonPatch;
 pub use merge::merge_patch;
 pub use strategic::strategic_merge_patch;
 
-use crate::object::Object;
+use crate::object::{self, Object};
 use crate::schema;
 use crate::status::{Details, Status};
 
@@ -60,19 +60,8 @@ fn parse(body: &[u8], context: &str) -> Result<Parsed<Value>, Box<Status>> {
 }
 
 fn no_map(value: &Value) -> String {
-    let what = json_type(value);
+    let what = object::type_name(value);
     format!("json: cannot unmarshal {what} into Go value of type map[string]interface {{}}")
-}
-
-fn json_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
 }
 
 /// A value as Go's `%v` prints it: `map[name:web ports:[80 443]]`.

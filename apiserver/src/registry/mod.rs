@@ -5,7 +5,8 @@
 //!   update ─┼─► current state ─► what it becomes ┤
 //!   patch  ─┤        ▲                           └─► one write, guarded by the revision read
 //!   delete ─┘        └───────── somebody was faster: again ──────────┘
-//!   get, list, watch ─► stored bytes at a revision ─► the client's form (http)
+//!   get, list ─► stored bytes at a revision ─┬─► the client's form (http)
+//!   watch ─► feed of the kind ───────────────┘
 //! ```
 //!
 //! Invariant: every write is guarded by the revision of the state that it was made from, so that

@@ -19,7 +19,7 @@ use serde_json::{Number, Value};
 
 use super::complaint::{self, Complaint, MAX_COMPLAINTS};
 use super::{Form, Shape, Type, TypeId, Types, proto, quantity, settle, time, types};
-use crate::object::Object;
+use crate::object::{self, Object};
 
 /// Checks an object against its type and brings it into its canonical form. The answer is what
 /// strict decoding complains about: `unknown field "spec.foo"`.
@@ -90,15 +90,8 @@ impl Failure {
     }
 
     fn wrong(value: &Value, wanted: impl Into<String>) -> Self {
-        let value = match value {
-            Value::Null => "null",
-            Value::Bool(_) => "bool",
-            Value::Number(_) => "number",
-            Value::String(_) => "string",
-            Value::Array(_) => "array",
-            Value::Object(_) => "object",
-        };
-        Self::Type { value: value.to_owned(), wanted: wanted.into(), of: "", path: Vec::new() }
+        let value = object::type_name(value).to_owned();
+        Self::Type { value, wanted: wanted.into(), of: "", path: Vec::new() }
     }
 
     fn number(number: &Number, wanted: impl Into<String>) -> Self {

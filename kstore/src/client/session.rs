@@ -24,6 +24,7 @@ use kstore_proto::etcdserverpb::kv_client::KvClient;
 use kstore_proto::etcdserverpb::lease_client::LeaseClient;
 use kstore_proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use kstore_proto::etcdserverpb::watch_client::WatchClient;
+use kstore_proto::failure::{is_interrupted, never_sent};
 use kstore_proto::v3electionpb::election_client::ElectionClient;
 use kstore_proto::v3lockpb::lock_client::LockClient;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -31,7 +32,7 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, ConnectError, Request, Response, Status};
+use tonic::{Request, Response, Status};
 
 use super::failure::{Exit, Failure};
 use super::output::{Json, complain};
@@ -207,22 +208,6 @@ pub(crate) async fn within<T>(
     }
 }
 
-/// Whether no connection could be made, so that the server cannot have seen the request.
-fn never_sent(status: &Status) -> bool {
-    // The connection ended, as in a refused handshake, while the request waited for it.
-    if status.message() == "operation was canceled" && status.source().is_some() {
-        return true;
-    }
-    let mut cause = status.source();
-    while let Some(error) = cause {
-        if error.is::<ConnectError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
-}
-
 /// What a status goes back to: the end of the chain tells most.
 fn root_cause(status: &Status) -> String {
     let mut text = status.message().to_owned();
@@ -232,17 +217,6 @@ fn root_cause(status: &Status) -> String {
         cause = error.source();
     }
     text
-}
-
-/// Whether the connection broke, or the server says that it cannot serve at the moment: what only
-/// reads may try again.
-pub(crate) fn is_interrupted(status: &Status) -> bool {
-    match status.code() {
-        Code::Unavailable => true,
-        // A status with a cause was made on this side: the connection ended amid an answer.
-        Code::Unknown | Code::Internal | Code::Cancelled => status.source().is_some(),
-        _ => false,
-    }
 }
 
 /// Whether the token is one that the server does not know any more.

@@ -25,6 +25,7 @@ use kstore_proto::etcdserverpb::watch_request::RequestUnion;
 use kstore_proto::etcdserverpb::{
     WatchCreateRequest, WatchProgressRequest, WatchRequest, WatchResponse,
 };
+use kstore_proto::failure::is_interrupted;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
@@ -37,7 +38,7 @@ use super::keys::{OPEN, Range, Widening};
 use super::lock;
 use super::notation;
 use super::output::{complain, print, say};
-use super::session::{Effect, Session, Wire, is_interrupted, is_stale_login};
+use super::session::{Effect, Session, Wire, is_stale_login};
 use super::settings::Settings;
 
 /// Requests that wait for the stream. A person types them; at the bound, typing waits.

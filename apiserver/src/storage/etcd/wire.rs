@@ -11,9 +11,10 @@ use std::time::Duration;
 use kstore_proto::etcdserverpb::kv_client::KvClient;
 use kstore_proto::etcdserverpb::lease_client::LeaseClient;
 use kstore_proto::etcdserverpb::watch_client::WatchClient;
+use kstore_proto::failure::{is_interrupted, never_sent};
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
-use tonic::{Code, ConnectError, Response, Status};
+use tonic::{Response, Status};
 
 /// How long a request may take, all endpoints together. Half of what an API request may take.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -207,32 +208,6 @@ impl Wires {
             }
         }
     }
-}
-
-/// Whether the connection broke, or the server says that it cannot serve at the moment.
-fn is_interrupted(status: &Status) -> bool {
-    match status.code() {
-        Code::Unavailable => true,
-        // A status with a cause was made on this side: the connection ended amid an answer.
-        Code::Unknown | Code::Internal | Code::Cancelled => status.source().is_some(),
-        _ => false,
-    }
-}
-
-/// Whether no connection could be made, so that the server cannot have seen the request.
-fn never_sent(status: &Status) -> bool {
-    // The connection ended, as in a refused handshake, while the request waited for it.
-    if status.message() == "operation was canceled" && status.source().is_some() {
-        return true;
-    }
-    let mut cause = status.source();
-    while let Some(error) = cause {
-        if error.is::<ConnectError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 /// Why a request failed: the end of the chain of causes tells most.
